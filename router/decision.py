@@ -1,0 +1,80 @@
+"""The answer: which tier, and why. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+__all__ = ["Decision", "Reason"]
+
+
+class Reason(StrEnum):
+    """Why a decision names the tier it names. Closed: every decision carries exactly one.
+
+    The first two are the ordinary case; the next three are the policy's doing; the rest escalate, because
+    the router is not entitled to be sure.
+    """
+
+    SUFFICIENT = "sufficient"
+    """A cheaper tier's expected loss against the best tier is within epsilon."""
+    NEEDED = "needed"
+    """No cheaper tier's expected loss is within epsilon."""
+    FLOOR = "floor"
+    """The tier chosen by the model lies below the policy's floor."""
+    CEILING = "ceiling"
+    """The tier chosen by the model, or the best one, lies above the policy's ceiling."""
+    ALLOW = "allow"
+    """The tier chosen by the model, or the best one, is not on the policy's list."""
+    CONTEXT = "context"
+    """The prompt is too long for the context window of the tier that would have been chosen."""
+    CAPABILITY = "capability"
+    """The tier that would have been chosen lacks what the prompt needs, such as tools or vision."""
+    NOVEL = "novel"
+    """The prompt is unlike what the model was fitted on."""
+    UNCERTIFIED = "uncertified"
+    """The regret asked for is not one that the model's certificate covers."""
+    EMPTY = "empty"
+    """There is nothing to read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Where a prompt should go.
+
+    Attributes
+    ----------
+    tier : str
+        Name of the tier.
+    index : int
+        Its position on the ladder, 0 cheapest.
+    model : str
+        The tier's first model.
+    p_pass : tuple of float
+        Calibrated probability per tier that its answer passes, cheapest first.
+    predicted : int
+        The tier that the probabilities alone would choose, before policy and escalation.
+    reason : Reason
+        What decided.
+    expected_cost_usd : float
+        USD for this prompt on this tier, from its length and the tier's mean output.
+    novelty : float
+        0 is like the training data, 1 is unlike any of it.
+    model_id : str
+        Which artefact decided.
+    """
+
+    tier: str
+    index: int
+    model: str
+    p_pass: tuple[float, ...]
+    predicted: int
+    reason: Reason
+    expected_cost_usd: float
+    novelty: float
+    model_id: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the decision as plain data, ready for JSON."""
+        fields = asdict(self)
+        return {**fields, "p_pass": list(self.p_pass), "reason": self.reason.value}

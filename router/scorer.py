@@ -1,0 +1,69 @@
+"""The model as one ONNX graph: rows in, pass probabilities and novelty out.
+
+Holds an ONNX Runtime session; `run` releases the interpreter's lock and is thread-safe.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.errors import ArtifactError
+
+__all__ = ["INPUT", "NOVELTY", "P_PASS", "Scorer"]
+
+INPUT = "x"
+P_PASS = "p_pass"  # noqa: S105 - the name of an output, no password
+NOVELTY = "novelty"
+
+
+class Scorer:
+    """Runs the graph of an artefact.
+
+    Parameters
+    ----------
+    model : bytes
+        The ONNX file: input `x` float32 (n, width), outputs `p_pass` float32 (n, n_tiers), calibrated, and
+        `novelty` float32 (n, 1).
+    width, n_tiers : int
+        What the extractor gives and the ladder holds; checked.
+    source : str
+        How errors name the model.
+
+    Raises
+    ------
+    ArtifactError
+        ONNX Runtime refuses the graph, or its shape is another.
+    """
+
+    __slots__ = ("_session",)
+
+    def __init__(self, model: bytes, width: int, n_tiers: int, source: str = "model") -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        # One decision is far too small to share: threads would cost more than they give.
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's errors share no narrower base
+            raise ArtifactError(f"{source}: ONNX Runtime cannot load the graph: {error}") from error
+        inputs = {value.name: value.shape for value in self._session.get_inputs()}
+        outputs = {value.name: value.shape for value in self._session.get_outputs()}
+        found = (
+            inputs.get(INPUT, [None])[-1],
+            outputs.get(P_PASS, [None])[-1],
+            outputs.get(NOVELTY, [None])[-1],
+        )
+        if found != (width, n_tiers, 1):
+            raise ArtifactError(
+                f"{source}: expected a graph from {width} features to {n_tiers} tiers and a novelty, "
+                f"found inputs {inputs} and outputs {outputs}; fit again"
+            )
+
+    def score(self, rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return p_pass float32 (n, n_tiers) and novelty float32 (n,) for rows float32 (n, width)."""
+        p_pass, novelty = self._session.run((P_PASS, NOVELTY), {INPUT: rows})
+        return p_pass, novelty[:, 0]
