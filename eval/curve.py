@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -47,7 +47,9 @@ class Curve:
     def __post_init__(self) -> None:
         cost, quality = _finite(self.cost_usd, "cost_usd", 1), _finite(self.quality, "quality", 1)
         if cost.shape != quality.shape or not len(cost):
-            raise ValueError(f"a curve has one quality per cost and a point or more; found {cost.shape}, {quality.shape}")
+            raise ValueError(
+                f"a curve has one quality per cost and a point or more; found {cost.shape}, {quality.shape}"
+            )
         order = np.lexsort((quality, cost))
         object.__setattr__(self, "cost_usd", cost[order])
         object.__setattr__(self, "quality", quality[order])
@@ -60,13 +62,16 @@ class Curve:
     def _hull(self) -> Curve:
         order = np.lexsort((-self.quality, self.cost_usd))
         cost, quality = self.cost_usd[order], self.quality[order]
-        rises = np.append(True, quality[1:] > np.maximum.accumulate(quality)[:-1])
-        while not rises.all():  # a point on or under the chord of its neighbours is no corner; corners stay
-            cost, quality = cost[rises], quality[rises]
+        keep = np.append(True, quality[1:] > np.maximum.accumulate(quality)[:-1])
+        while True:
+            cost, quality = cost[keep], quality[keep]
             across, up = np.diff(cost), np.diff(quality)
-            rises = np.full(len(cost), True)
-            rises[1:-1] = up[:-1] * across[1:] > up[1:] * across[:-1]
-        return Curve(cost, quality)
+            keep = np.full(
+                len(cost), True
+            )  # on or under its neighbours' chord is no corner; corners always stay
+            keep[1:-1] = up[:-1] * across[1:] > up[1:] * across[:-1]
+            if keep.all():
+                return Curve(cost, quality)
 
     def quality_at(self, cost_usd: float) -> float:
         """Return the hull's quality for a mean USD per prompt; flat beyond its end, nan before its start."""
@@ -88,10 +93,11 @@ def choose(p: ArrayLike, epsilon: float) -> Choice:
 
     `p` is (n, k), `epsilon` 0 or more: 0 gives the cheapest tier of greatest p, 1 always the cheapest tier.
     """
-    p = _finite(p, "p", 2)
+    scores = _finite(p, "p", 2)
     if not epsilon >= 0:
         raise ValueError(f"epsilon is 0 or more; found {epsilon}")
-    return (p.max(axis=1, keepdims=True) - p <= epsilon).argmax(axis=1)
+    choice: Choice = (scores.max(axis=1, keepdims=True) - scores <= epsilon).argmax(axis=1)
+    return choice
 
 
 def choose_by_price(p: ArrayLike, cost_usd: ArrayLike, price: float) -> Choice:
@@ -99,12 +105,14 @@ def choose_by_price(p: ArrayLike, cost_usd: ArrayLike, price: float) -> Choice:
 
     `p` is (n, k), `cost_usd` (n, k) or (k,), `price` in quality per USD, finite, 0 or more. Lagrangian rule.
     """
-    p = _finite(p, "p", 2)
-    cost = np.broadcast_to(np.asarray(cost_usd, dtype=np.float64), p.shape)
+    scores = _finite(p, "p", 2)
+    cost = _finite(np.broadcast_to(np.asarray(cost_usd), scores.shape), "cost_usd", 2)
     if not 0 <= price < np.inf:
         raise ValueError(f"price is finite and 0 or more; found {price}")
-    value = p - price * _finite(cost, "cost_usd", 2)
-    return np.where(value == value.max(axis=1, keepdims=True), cost, np.inf).argmin(axis=1)
+    value = scores - price * cost
+    best = value == value.max(axis=1, keepdims=True)
+    choice: Choice = np.where(best, cost, np.inf).argmin(axis=1)
+    return choice
 
 
 def random_curve(quality: ArrayLike, cost_usd: ArrayLike) -> Curve:
@@ -132,17 +140,19 @@ def router_curve(
     expected_cost_usd : (n, k) or (k,), optional
         What the price rule takes a call to cost; by default each tier's mean, so that it knows no outcome.
     max_points : int
-        Settings tried: all that matter, or as many quantiles of them, the extremes included.
+        Settings tried, 2 or more: all that matter, or quantiles of them, the extremes included.
     """
     quality, cost = _outcomes(quality, cost_usd)
     p = _finite(p, "p", 2)
     if p.shape != quality.shape:
         raise ValueError(f"p and quality are both (prompts, tiers); found {p.shape} and {quality.shape}")
-    single_cost, single_quality = _singles(cost_usd=cost, quality=quality)
+    single_cost, single_quality = _singles(quality, cost)
     if rule == "gain":
         costs, qualities = _sweep_epsilon(p, quality, cost, max_points)
     elif rule == "price":
-        expected = single_cost if expected_cost_usd is None else np.asarray(expected_cost_usd, dtype=np.float64)
+        expected = (
+            single_cost if expected_cost_usd is None else np.asarray(expected_cost_usd, dtype=np.float64)
+        )
         expected = np.broadcast_to(expected, p.shape)
         chosen = [choose_by_price(p, expected, price) for price in _prices(p, expected, max_points)]
         rows = np.arange(len(p))
@@ -150,7 +160,7 @@ def router_curve(
         qualities = np.array([quality[rows, choice].mean() for choice in chosen])
     else:
         raise ValueError(f'rule is "gain" or "price"; found {rule!r}')
-    ends = [int(single_cost.argmin()), -1]
+    ends = [*np.flatnonzero(single_cost <= single_cost.min() * (1 + _SAME_COST)), -1]
     return Curve(np.append(costs, single_cost[ends]), np.append(qualities, single_quality[ends]))
 
 
@@ -177,7 +187,9 @@ def oracle_curve(quality: ArrayLike, cost_usd: ArrayLike) -> Curve:
         moved = to != at
         steps.append((across[rows, to][moved], up[rows, to][moved]))
         at = to
-    across, up = (np.concatenate([np.empty(0), *parts]) for parts in (zip(*steps, strict=True) if steps else ((), ())))
+    across, up = (
+        np.concatenate([np.empty(0), *parts]) for parts in (zip(*steps, strict=True) if steps else ((), ()))
+    )
     order = np.argsort(-(up / across), kind="stable")
     cost_path = start_cost + np.append(0.0, np.cumsum(across[order])) / len(rows)
     return Curve(cost_path, start_quality + np.append(0.0, np.cumsum(up[order])) / len(rows))
@@ -192,7 +204,9 @@ def aiq(curve: Curve, lowest: float, highest: float) -> float:
         return curve.quality_at(highest * (1 + _SAME_COST))
     hull = curve.hull()
     if hull.cost_usd[0] > lowest + _SAME_COST * highest:
-        raise ValueError(f"the curve starts at {hull.cost_usd[0]} USD, above {lowest}; add the cheapest tier's point")
+        raise ValueError(
+            f"the curve starts at {hull.cost_usd[0]} USD, above {lowest}; add the cheapest tier's point"
+        )
     inside = hull.cost_usd[(hull.cost_usd > lowest) & (hull.cost_usd < highest)]
     cost = np.concatenate([[lowest], inside, [highest]])
     return float(np.trapezoid(np.interp(cost, hull.cost_usd, hull.quality), cost) / (highest - lowest))
@@ -233,4 +247,132 @@ def over_routing_rate(passed: ArrayLike, choice: ArrayLike) -> float:
     `passed` is bool (n, k), `choice` int (n,).
     """
     passed, choice = _passed(passed, choice)
-    return _mean((passed & (np.arange(passed.shape[1]) < choice[:, None])).any(axis=1))
+    cheaper = np.arange(passed.shape[1]) < choice[:, None]
+    return _mean(np.any(cheaper & passed, axis=1))
+
+
+def pgr(quality: float, weak: float, strong: float) -> float:
+    """Return (quality - weak) / (strong - weak), RouteLLM's performance gap recovered; nan unless strong > weak."""
+    return (quality - weak) / (strong - weak) if strong - weak > _SAME_QUALITY else float("nan")
+
+
+def share_curve(gain: ArrayLike, quality: ArrayLike) -> tuple[Floats, Floats]:
+    """Return the share of strong calls and the PGR there, for two tiers, share ascending from 0 to 1.
+
+    Prompts go to the strong tier by descending `gain` (n,), such as p_strong - p_weak. Prompts of equal gain
+    are taken at random, so the curve is straight across them. `quality` is (n, 2): weak, strong.
+    """
+    quality, gain = _finite(quality, "quality", 2), _finite(gain, "gain", 1)
+    if not len(gain) or quality.shape != (len(gain), 2):
+        raise ValueError(
+            f"expected gain (n,), quality (n, 2), n 1 or more; found {gain.shape}, {quality.shape}"
+        )
+    _, group = np.unique(-gain, return_inverse=True)
+    share = np.append(0.0, np.cumsum(np.bincount(group)) / len(gain))
+    rise = np.bincount(group, weights=quality[:, 1] - quality[:, 0])
+    weak, strong = quality.mean(axis=0)
+    return share, np.array(
+        [pgr(weak + part, weak, strong) for part in np.append(0.0, np.cumsum(rise) / len(gain))]
+    )
+
+
+def apgr(gain: ArrayLike, quality: ArrayLike) -> float:
+    """Return the area under PGR over the share of strong calls; arguments as for `share_curve`.
+
+    Random order has 0.5. Nan unless the strong tier is better.
+    """
+    share, recovered = share_curve(gain, quality)
+    return float(np.trapezoid(recovered, share))
+
+
+def cpt(gain: ArrayLike, quality: ArrayLike, x: float) -> float | None:
+    """Return the least share of strong calls with PGR of x or more, such as 0.8 for RouteLLM's CPT(80 %).
+
+    Arguments as for `share_curve`. None where PGR never is, or the strong tier is not better.
+    """
+    share, recovered = share_curve(gain, quality)
+    reached = np.flatnonzero(recovered >= x - _SAME_QUALITY)
+    if not len(reached):
+        return None
+    i = int(reached[0])
+    return float(np.interp(x, recovered[i - 1 : i + 1], share[i - 1 : i + 1])) if i else 0.0
+
+
+def _finite(values: ArrayLike, name: str, dimensions: int) -> Floats:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != dimensions or (dimensions == 2 and not array.shape[1]):
+        raise ValueError(
+            f"{name} has {dimensions} dimension(s), tiers in the second; found shape {array.shape}"
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds NaN or infinity; leave out prompts that a tier did not answer")
+    return array
+
+
+def _outcomes(quality: ArrayLike, cost_usd: ArrayLike) -> tuple[Floats, Floats]:
+    quality, cost = _finite(quality, "quality", 2), _finite(cost_usd, "cost_usd", 2)
+    if quality.shape != cost.shape or not len(quality):
+        raise ValueError(
+            f"quality and cost_usd are both (prompts, tiers), a prompt or more; found {quality.shape}, {cost.shape}"
+        )
+    return quality, cost
+
+
+def _passed(passed: ArrayLike, choice: ArrayLike) -> tuple[NDArray[np.bool_], Choice]:
+    passed, choice = np.asarray(passed), np.asarray(choice)
+    if passed.dtype != np.bool_ or passed.ndim != 2 or choice.shape != passed.shape[:1]:
+        raise ValueError(
+            f"expected bool (n, k) and int (n,); found {passed.dtype} {passed.shape}, {choice.shape}"
+        )
+    return passed, choice.astype(np.intp)
+
+
+def _mean(flags: NDArray[np.bool_]) -> float:
+    return float(np.mean(flags)) if len(flags) else float("nan")
+
+
+def _spread(values: Floats, max_points: int) -> Floats:
+    """Return the distinct values, or that many: the least, which may be most of them, and quantiles above it."""
+    distinct = np.unique(values)
+    if len(distinct) <= max_points:
+        return distinct
+    above = values[values > distinct[0]]
+    quantiles = np.quantile(above, np.linspace(0, 1, max_points - 1), method="nearest")
+    return np.unique(np.append(distinct[0], quantiles))
+
+
+def _sweep_epsilon(p: Floats, quality: Floats, cost: Floats, max_points: int) -> tuple[Floats, Floats]:
+    """Return the points of `choose` over epsilon, without choosing anew for each.
+
+    Tier k is chosen while its gap is at most epsilon and every cheaper tier's gap is above it.
+    """
+    gap = p.max(axis=1, keepdims=True) - p
+    until = np.full_like(gap, np.inf)
+    until[:, 1:] = np.minimum.accumulate(gap, axis=1)[:, :-1]
+    used = gap < until
+    epsilons = _spread(gap[used], max_points)
+    enters, leaves = np.searchsorted(epsilons, gap[used]), np.searchsorted(epsilons, until[used])
+
+    def mean(values: Floats) -> Floats:
+        size = len(epsilons) + 1
+        change = np.bincount(enters, values[used], size) - np.bincount(leaves, values[used], size)
+        least, most = values.min(axis=1).mean(), values.max(axis=1).mean()
+        return np.clip(
+            np.cumsum(change)[:-1] / len(p), least, most
+        )  # differences round; no choice is outside
+
+    return mean(cost), mean(quality)
+
+
+def _prices(p: Floats, cost: Floats, max_points: int) -> list[float]:
+    """Return prices between those at which some prompt's choice changes, 0 and one above them all."""
+    low, high = np.triu_indices(p.shape[1], 1)
+    up, across = p[:, high] - p[:, low], cost[:, high] - cost[:, low]
+    turns = up[across != 0] / across[across != 0]
+    turns = _spread(turns[turns > 0], max_points)
+    return [0.0, *((turns[:-1] + turns[1:]) / 2), 2 * turns[-1]] if len(turns) else [0.0]
+
+
+def _singles(quality: Floats, cost_usd: Floats) -> tuple[Floats, Floats]:
+    """Return each tier's mean cost and mean quality, both (k,)."""
+    return cost_usd.mean(axis=0), quality.mean(axis=0)

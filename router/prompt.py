@@ -14,6 +14,7 @@ __all__ = ["CONTEXT_CHARS", "HEAD_CHARS", "TAIL_CHARS", "Prompt", "PromptView", 
 
 Message = Mapping[str, Any]
 Prompt = str | Sequence[Message]
+"""Text, or OpenAI-style chat messages."""
 
 # The task is stated at the start or at the end of a long prompt; what lies between is its material.
 HEAD_CHARS = 1536
@@ -59,9 +60,10 @@ def read_prompt(prompt: Prompt) -> PromptView:
     if isinstance(prompt, str):
         n = len(prompt)
         return PromptView(prompt if n <= HEAD_CHARS + TAIL_CHARS else _window(prompt), n, 0, n)
-    if not isinstance(prompt, Sequence) or isinstance(prompt, bytes | bytearray | memoryview):
+    messages: Sequence[Message] = prompt
+    if isinstance(messages, bytes | bytearray | memoryview) or not isinstance(messages, Sequence):
         raise TypeError(f"a prompt is a str or a list of chat messages; found {type(prompt).__name__}")
-    return _read_messages(prompt)
+    return _read_messages(messages)
 
 
 def _window(text: str) -> str:

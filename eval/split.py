@@ -1,0 +1,94 @@
+"""Which rows a model may learn from, which certify it, and which judge it.
+
+Pure. A group never straddles parts. Where nothing else decides, a group's part is a hash of its name and the
+seed: it stays the same when the history grows, so a later fit never learns from what judged an earlier one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval.outcomes import Outcomes
+
+__all__ = ["CALIBRATION_SHARE", "SPLIT_METHODS", "TEST_SHARE", "Split", "split_rows"]
+
+TEST_SHARE = 0.2
+CALIBRATION_SHARE = 0.2
+SPLIT_METHODS = {
+    "given": "the history's own split",
+    "time": "time: the newest judge",
+    "group": "a hash of the group",
+}
+"""What decided the test part, in words."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Parts of a history.
+
+    Attributes
+    ----------
+    train, calibration, test : bool (n,)
+        Disjoint; together they are all rows.
+    method : str
+        A key of `SPLIT_METHODS`.
+    """
+
+    train: NDArray[np.bool_]
+    calibration: NDArray[np.bool_]
+    test: NDArray[np.bool_]
+    method: str
+
+
+def split_rows(outcomes: Outcomes, seed: int = 0) -> Split:
+    """Divide a history by group. Pure.
+
+    A `split` of train and test in the history is respected, if it holds both and no group straddles them; a
+    history that is all one of them says nothing. Else, with timestamps on every row, the newest groups are
+    the test part. Else a hash decides. The calibration part is always taken by hash from what is left.
+    """
+    groups = outcomes.groups
+    u = _uniform(groups, seed)
+    given = _given_test(outcomes)
+    if given is not None:
+        method, test = "given", given
+        calibration = ~test & (u < CALIBRATION_SHARE)
+    elif outcomes.timestamp is not None and not np.isnat(outcomes.timestamp).any():
+        method, test = "time", _newest(groups, outcomes.timestamp)
+        calibration = ~test & (u < CALIBRATION_SHARE / (1 - TEST_SHARE))
+    else:
+        method, test = "group", u >= 1 - TEST_SHARE
+        calibration = u < CALIBRATION_SHARE
+    return Split(~test & ~calibration, calibration, test, method)
+
+
+def _uniform(groups: NDArray[np.object_], seed: int) -> NDArray[np.float64]:
+    """Return a number in [0, 1) per row, the same for all rows of a group. Pure."""
+    names, rows = np.unique(groups.astype(str), return_inverse=True)
+    digests = [hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest() for name in names]
+    return np.array([int.from_bytes(digest, "big") / 2.0**64 for digest in digests])[rows]
+
+
+def _given_test(outcomes: Outcomes) -> NDArray[np.bool_] | None:
+    tags = outcomes.tags.get("split")
+    if tags is None:
+        return None
+    test = tags == "test"
+    if not test.any() or not (tags == "train").any():
+        return None
+    # A group with a test row is a test group: what judged must not have been seen.
+    return np.isin(outcomes.groups.astype(str), np.unique(outcomes.groups[test].astype(str)))
+
+
+def _newest(groups: NDArray[np.object_], timestamp: NDArray[np.datetime64]) -> NDArray[np.bool_]:
+    """Return the rows of the newest groups, by a group's latest row, about TEST_SHARE of all rows. Pure."""
+    _, rows = np.unique(groups.astype(str), return_inverse=True)
+    stamps = timestamp.astype("datetime64[ns]").astype(np.int64)
+    latest = np.full(rows.max() + 1, np.iinfo(np.int64).min)
+    np.maximum.at(latest, rows, stamps)
+    cutoff = np.quantile(latest[rows], 1 - TEST_SHARE, method="lower")
+    return np.asarray(latest[rows] > cutoff)

@@ -1,0 +1,414 @@
+"""Cost-quality curves: hand-computed cases, then the laws."""
+
+# ruff: noqa: SIM300 - the expected value stands first
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from eval.curve import (
+    Curve,
+    aiq,
+    apgr,
+    choose,
+    choose_by_price,
+    cpt,
+    gap_closed,
+    oracle_curve,
+    over_routing_rate,
+    pgr,
+    random_curve,
+    regret_rate,
+    router_curve,
+    savings_at,
+    share_curve,
+)
+from router.policy import Bounds
+from router.policy import choose as route
+
+History = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+
+# Four prompts, three tiers. Tier 0 is enough for the first two, tier 1 for the third, none for the fourth.
+QUALITY = np.array([[1, 1, 1], [1, 0, 1], [0, 1, 1], [0, 0, 0]], dtype=float)
+COST = np.tile([1.0, 2.0, 5.0], (4, 1))
+
+
+@st.composite
+def histories(
+    draw: st.DrawFn, tiers: int | None = None, graded: bool = False, flat_price: bool = False
+) -> History:
+    """Scores, quality and costs, with ties, of 1 to 12 prompts and 1 to 4 tiers; any tier may be the dearest."""
+    n, k = draw(st.integers(1, 12)), tiers or draw(st.integers(1, 4))
+
+    def table(element: st.SearchStrategy[float], rows: int = n) -> NDArray[np.float64]:
+        cells = draw(st.lists(element, min_size=rows * k, max_size=rows * k))
+        return np.array(cells, dtype=float).reshape(rows, k)
+
+    p = table(st.sampled_from([0.0, 0.25, 0.3, 0.5, 0.9, 1.0]) | st.floats(0, 1, width=32))
+    quality = table(st.integers(0, 4)) / 4 if graded else table(st.integers(0, 1))
+    cost = np.tile(table(st.integers(0, 50), 1), (n, 1)) if flat_price else table(st.integers(0, 50))
+    return p, quality, cost * 1e-5
+
+
+def grid(*curves: Curve) -> NDArray[np.float64]:
+    return np.linspace(max(c.cost_usd[0] for c in curves), max(c.cost_usd[-1] for c in curves), 23)
+
+
+# Choices
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "expected"),
+    [(0.0, [2, 1]), (0.1, [1, 1]), (0.35, [1, 0]), (0.5, [0, 0]), (float("inf"), [0, 0])],
+)
+def test_choose_takes_the_cheapest_tier_within_epsilon(epsilon: float, expected: Any) -> None:
+    p = [[0.25, 0.75, 0.8125], [0.5, 0.8125, 0.8125]]
+    if epsilon == 0.5:
+        p = [[0.25, 0.75, 0.75], [0.5, 0.8125, 0.8125]]  # a gap of exactly epsilon counts as within
+    assert expected == choose(p, epsilon).tolist()
+
+
+@pytest.mark.parametrize(("price", "expected"), [(0.0, 1), (0.24, 1), (0.25, 0), (0.3, 0), (1e9, 0)])
+def test_choose_by_price_breaks_ties_to_the_cheaper(price: float, expected: Any) -> None:
+    # 0.25 of quality for 1 USD more: worth it below a price of 0.25, a tie at it.
+    assert [expected] == choose_by_price([[0.5, 0.75, 0.75]], [1.0, 2.0, 3.0], price).tolist()
+
+
+def test_choose_by_price_goes_by_cost_and_not_by_position() -> None:
+    assert [1] == choose_by_price([[0.5, 0.5]], [[2.0, 1.0]], 0.0).tolist()
+
+
+@given(histories(), st.floats(0, 1))
+def test_choose_is_the_rule_that_the_router_serves(history: History, epsilon: float) -> None:
+    p, _, _ = history
+    permitted = tuple(range(p.shape[1]))
+    bounds = Bounds(permitted, permitted[0], permitted[-1])
+    assert [route(row, epsilon, bounds)[0] for row in p.tolist()] == choose(p, epsilon).tolist()
+
+
+@given(histories(), st.floats(0, 1), st.floats(0, 1))
+def test_a_more_permissive_epsilon_never_picks_a_dearer_tier(
+    history: History, one: float, other: float
+) -> None:
+    p, _, _ = history
+    strict, permissive = choose(p, min(one, other)), choose(p, max(one, other))
+    assert np.all(permissive <= strict)
+
+
+@given(histories(graded=True), st.floats(0, 1e6), st.floats(0, 1e6))
+def test_a_higher_price_never_buys_more(history: History, one: float, other: float) -> None:
+    p, _, cost = history
+    rows = np.arange(len(p))
+    low, high = choose_by_price(p, cost, min(one, other)), choose_by_price(p, cost, max(one, other))
+    assert np.all(cost[rows, high] <= cost[rows, low])
+
+
+# Hulls
+
+
+def test_hull_keeps_the_corners_that_rise() -> None:
+    curve = Curve(np.array([4.0, 1.0, 2.0, 3.0, 5.0, 1.0]), np.array([0.75, 0.25, 0.3, 0.7, 0.6, 0.2]))
+    assert [1, 1, 2, 3, 4, 5] == curve.cost_usd.tolist()
+    assert [1, 3, 4] == curve.hull().cost_usd.tolist()
+    assert [0.25, 0.7, 0.75] == curve.hull().quality.tolist()
+
+
+def test_hull_drops_what_rises_too_late() -> None:
+    curve = Curve(np.array([1.0, 2.0, 3.0, 4.0]), np.array([0.0, 0.1, 0.2, 0.9]))
+    assert [1, 4] == curve.hull().cost_usd.tolist()
+
+
+def test_quality_and_cost_are_read_off_the_hull() -> None:
+    curve = Curve(np.array([1.0, 2.0, 3.0]), np.array([0.25, 0.25, 0.75]))
+    assert [0.25, 0.5, 0.75, 0.75] == [curve.quality_at(c) for c in (1.0, 2.0, 3.0, 9.0)]
+    assert np.isnan(curve.quality_at(0.5))
+    assert [1.0, 1.0, 2.0, 3.0] == [curve.cost_at(q) for q in (0.0, 0.25, 0.5, 0.75)]
+    assert curve.cost_at(0.76) is None
+    assert curve.cost_at(float("nan")) is None
+
+
+@given(histories(graded=True))
+def test_hull_is_concave_rising_and_above_every_point(history: History) -> None:
+    p, quality, cost = history
+    curve = router_curve(p, quality, cost)
+    hull = curve.hull()
+    assert np.all(np.diff(hull.cost_usd) > 0)
+    assert np.all(np.diff(hull.quality) > 0)
+    slopes = np.diff(hull.quality) / np.diff(hull.cost_usd)
+    assert np.all(np.diff(slopes) <= 1e-9 * slopes[:-1])
+    assert all(q <= hull.quality_at(c) + 1e-9 for c, q in zip(curve.cost_usd, curve.quality, strict=True))
+    assert curve.cost_usd[0] == hull.cost_usd[0]
+    assert curve.quality.max() == hull.quality[-1]
+
+
+# The three curves
+
+
+def test_random_curve_is_the_single_tiers() -> None:
+    curve = random_curve(QUALITY, COST)
+    assert [1, 2, 5] == curve.cost_usd.tolist()
+    assert [0.5, 0.5, 0.75] == curve.quality.tolist()
+    assert [1, 5] == curve.hull().cost_usd.tolist()
+
+
+def test_oracle_buys_the_best_upgrades_first() -> None:
+    # From all-cheapest (1, 0.5) only the third prompt gains: tier 1 for 1 USD, a quarter of it per prompt.
+    curve = oracle_curve(QUALITY, COST)
+    assert [1, 1.25] == curve.cost_usd.tolist()
+    assert [0.5, 0.75] == curve.quality.tolist()
+
+
+def test_router_curve_holds_each_epsilon_and_both_ends() -> None:
+    p = np.array([[0.5, 0.5, 0.5], [0.25, 0.5, 1.0], [0.25, 0.75, 0.75], [0.0, 0.0, 0.25]])
+    # epsilon 0: tiers 0 2 1 2; 0.25: 0 2 1 0; 0.5: 0 1 0 0; 0.75: all 0. Then always-top; all 0 comes twice.
+    curve = router_curve(p, QUALITY, COST)
+    assert [1, 1, 1.25, 2.25, 3.25, 5] == curve.cost_usd.tolist()
+    assert [0.5, 0.5, 0.25, 0.75, 0.75, 0.75] == curve.quality.tolist()
+
+
+@given(histories(graded=True))
+def test_the_sweep_is_what_choosing_anew_would_give(history: History) -> None:
+    p, quality, cost = history
+    rows = np.arange(len(p))
+    found = router_curve(p, quality, cost)
+    for epsilon in np.unique(p.max(axis=1, keepdims=True) - p):
+        choice = choose(p, epsilon)
+        expected = cost[rows, choice].mean(), quality[rows, choice].mean()
+        off = np.abs(found.cost_usd - expected[0]) / 1e-3 + np.abs(found.quality - expected[1])
+        assert off.min() < 1e-9
+
+
+def test_long_sweeps_are_thinned_to_quantiles_and_keep_their_ends() -> None:
+    rng = np.random.default_rng(0)
+    p, quality = rng.random((3000, 3)), rng.integers(0, 2, (3000, 3))
+    cost = np.tile([1.0, 2.0, 5.0], (3000, 1))
+    exact, thin = (router_curve(p, quality, cost, max_points=m) for m in (10**6, 200))
+    best = cost[0, p.argmax(axis=1)].mean()
+    assert 202 >= len(thin.cost_usd) > 150
+    assert len(exact.cost_usd) > 2000
+    assert 1.0 == thin.cost_usd[0]
+    assert np.abs(thin.cost_usd - best).min() < 1e-9
+    assert aiq(exact, 1, 5) == pytest.approx(aiq(thin, 1, 5), abs=2e-3)
+
+
+@given(histories(graded=True), st.sampled_from(["gain", "price"]))
+def test_the_oracle_is_never_beaten(history: History, rule: Any) -> None:
+    p, quality, cost = history
+    router, oracle = router_curve(p, quality, cost, rule), oracle_curve(quality, cost)
+    assert all(oracle.quality_at(c) >= router.quality_at(c) - 1e-9 for c in grid(router))
+    assert gap_closed(router, random_curve(quality, cost), oracle) <= 1 + 1e-9
+
+
+@given(histories(graded=True), st.floats(0, 1e6))
+def test_the_oracle_is_the_price_rule_on_known_outcomes(history: History, price: float) -> None:
+    _, quality, cost = history
+    rows = np.arange(len(cost))
+    choice = choose_by_price(quality, cost, price)
+    oracle = oracle_curve(quality, cost)
+    assert quality[rows, choice].mean() == pytest.approx(
+        oracle.quality_at(cost[rows, choice].mean()), abs=1e-9
+    )
+
+
+@given(histories(graded=True), st.sampled_from(["gain", "price"]), st.randoms(use_true_random=False))
+def test_the_order_of_prompts_does_not_matter(history: History, rule: Any, random: Random) -> None:
+    p, quality, cost = history
+    order = list(range(len(p)))
+    random.shuffle(order)
+    for curve in (
+        lambda rows: router_curve(p[rows], quality[rows], cost[rows], rule),
+        lambda rows: random_curve(quality[rows], cost[rows]),
+        lambda rows: oracle_curve(quality[rows], cost[rows]),
+    ):
+        one, other = curve(slice(None)), curve(order)
+        assert [one.quality_at(c) for c in grid(one) + 1e-9] == pytest.approx(
+            [other.quality_at(c) for c in grid(one) + 1e-9], abs=1e-6
+        )
+
+
+# What perfect and useless scores attain
+
+
+@given(histories(flat_price=True))
+def test_perfect_scores_attain_the_oracles_best_at_its_least_cost(history: History) -> None:
+    """Holds where each next tier costs more on every prompt: then epsilon 0 is the oracle's last point."""
+    _, quality, cost = history
+    cost = np.sort(cost, axis=1) + np.arange(cost.shape[1]) * 1e-6
+    router, oracle = router_curve(quality, quality, cost), oracle_curve(quality, cost)
+    best = oracle.hull().quality[-1]
+    assert oracle.cost_at(best) == pytest.approx(router.cost_at(best), rel=1e-9)
+
+
+@given(histories(graded=True, tiers=2, flat_price=True))
+def test_perfect_scores_close_the_whole_gap_for_two_flat_priced_tiers(history: History) -> None:
+    """With one price step for all prompts, gain order is gain per USD order, so the curves are one."""
+    _, quality, cost = history
+    cost = np.sort(cost, axis=1)
+    router, oracle = router_curve(quality, quality, cost), oracle_curve(quality, cost)
+    random = random_curve(quality, cost)
+    lowest, highest = random.cost_usd[[0, -1]]
+    assert aiq(oracle, lowest, highest) == pytest.approx(aiq(router, lowest, highest), abs=1e-9)
+
+
+@given(histories(graded=True))
+def test_perfect_scores_and_known_costs_close_the_whole_gap_by_price(history: History) -> None:
+    _, quality, cost = history
+    router = router_curve(quality, quality, cost, "price", expected_cost_usd=cost)
+    oracle, random = oracle_curve(quality, cost), random_curve(quality, cost)
+    lowest, highest = random.cost_usd[[0, -1]]
+    assert aiq(oracle, lowest, highest) == pytest.approx(aiq(router, lowest, highest), abs=1e-9)
+
+
+def test_perfect_scores_do_not_close_the_whole_gap_where_upgrades_differ_in_price() -> None:
+    # Both prompts need the strong tier; it costs 1 more on one and 3 more on the other. Gain ties them.
+    quality, cost = np.array([[0.0, 1], [0, 1]]), np.array([[0.0, 1], [0, 3]])
+    router, oracle = router_curve(quality, quality, cost), oracle_curve(quality, cost)
+    # Over costs 0 to 2 the router's AIQ is 0.5, as random's; the oracle's (0.5 x 0.25 + 1.5 x 0.75) / 2 = 0.625.
+    assert [0, 0.5, 2] == oracle.cost_usd.tolist()
+    assert [0.5, 0.625] == [aiq(curve, 0, 2) for curve in (router, oracle)]
+    assert 0.0 == gap_closed(router, random_curve(quality, cost), oracle)
+
+
+@given(histories(graded=True), st.lists(st.integers(0, 8), min_size=4, max_size=4))
+def test_constant_scores_never_beat_random_and_equal_it_where_they_rise(
+    history: History, steps: list[int]
+) -> None:
+    p, quality, cost = history
+    random = random_curve(quality, cost)
+    rising = np.tile((np.cumsum(steps) + np.arange(4))[: p.shape[1]] / 64, (len(p), 1))
+    router = router_curve(rising, quality, cost)
+    assert [random.quality_at(c) for c in grid(random)] == pytest.approx(
+        [router.quality_at(c) for c in grid(random)]
+    )
+    useless = router_curve(np.tile(p[0], (len(p), 1)), quality, cost)
+    assert all(random.quality_at(c) >= useless.quality_at(c) - 1e-9 for c in grid(random))
+
+
+# Summaries of a curve
+
+
+def test_aiq_is_the_mean_quality_over_the_range() -> None:
+    curve = Curve(np.array([1.0, 3.0]), np.array([0.25, 0.75]))
+    assert 0.5 == aiq(curve, 1.0, 3.0)
+    assert 0.625 == aiq(curve, 1.0, 5.0)  # (2 x 0.5 + 2 x 0.75) / 4: flat beyond its end
+    assert 0.375 == aiq(curve, 1.0, 2.0)
+    assert 0.75 == aiq(curve, 3.0, 3.0)
+    assert 0.25 == aiq(Curve(np.array([0.0]), np.array([0.25])), 0.0, 0.0)
+
+
+def test_aiq_refuses_a_curve_that_starts_above_the_range() -> None:
+    with pytest.raises(ValueError, match="add the cheapest tier's point"):
+        aiq(Curve(np.array([2.0]), np.array([0.5])), 1.0, 3.0)
+
+
+def test_gap_closed_places_the_router_between_random_and_oracle() -> None:
+    random = Curve(np.array([0.0, 4.0]), np.array([0.0, 0.5]))  # AIQ 0.25
+    oracle = Curve(np.array([0.0, 2.0]), np.array([0.0, 0.5]))  # AIQ (0.5 + 1) / 4 = 0.375
+    router = Curve(np.array([0.0, 3.0]), np.array([0.0, 0.5]))  # AIQ (0.75 + 0.5) / 4 = 0.3125
+    worse = Curve(np.array([0.0]), np.array([0.125]))
+    assert [0.5, 0.0, 1.0, -1.0] == [gap_closed(c, random, oracle) for c in (router, random, oracle, worse)]
+
+
+def test_gap_closed_is_zero_where_the_oracle_has_no_gap() -> None:
+    quality, cost = np.ones((5, 3)), np.tile([1e-4, 2e-4, 3e-4], (5, 1))
+    random = random_curve(quality, cost)
+    assert 0.0 == gap_closed(router_curve(quality / 2, quality, cost), random, oracle_curve(quality, cost))
+    single = random_curve(quality[:, :1], cost[:, :1])
+    assert 0.0 == gap_closed(single, single, oracle_curve(quality[:, :1], cost[:, :1]))
+
+
+def test_savings_at_compares_with_the_top_tier() -> None:
+    curve = Curve(np.array([1.0, 3.0, 4.0]), np.array([0.25, 0.75, 0.75]))
+    assert 0.25 == savings_at(curve, 1.0, 0.75, 4.0)
+    assert 0.5 == savings_at(curve, 1.0, 0.5, 4.0)
+    assert 0.75 == savings_at(curve, 0.1, 0.75, 4.0)  # never cheaper than the cheapest tier
+    assert -0.5 == savings_at(curve, 1.0, 0.75, 2.0)
+    assert 0.0 == savings_at(curve, 1.0, 0.75, 0.0)
+    assert savings_at(curve, 1.1, 0.75, 4.0) is None
+
+
+def test_rates_by_hand() -> None:
+    passed = QUALITY.astype(bool)
+    assert 0.25 == regret_rate(passed, [0, 0, 0, 0])
+    assert 0.5 == regret_rate(passed, [0, 1, 0, 1])
+    assert 0.0 == regret_rate(passed, [2, 2, 2, 2])
+    assert 0.75 == over_routing_rate(passed, [2, 2, 2, 2])
+    assert 0.25 == over_routing_rate(passed, [0, 1, 1, 2])
+    assert 0.0 == over_routing_rate(passed, [0, 0, 0, 0])
+    assert np.isnan(
+        [f(np.empty((0, 2), bool), np.empty(0, int)) for f in (regret_rate, over_routing_rate)]
+    ).all()
+
+
+# RouteLLM's metrics. Strong gains 1 on the first two prompts, 0 on the third, loses 1 on the fourth.
+PAIR = np.array([[0, 1], [0, 1], [1, 1], [1, 0], [0, 0]], dtype=float)  # weak 0.4, strong 0.6
+
+
+def test_pgr_by_hand() -> None:
+    assert [0.0, 0.5, 1.0, 2.0] == [pgr(q, 0.5, 0.75) for q in (0.5, 0.625, 0.75, 1.0)]
+    assert np.isnan([pgr(0.5, 0.5, 0.5), pgr(0.5, 0.75, 0.5)]).all()
+
+
+def test_share_curve_apgr_and_cpt_by_hand() -> None:
+    gain = [0.9, 0.8, 0.3, 0.1, 0.2]  # quality 0.4 0.6 0.8 0.8 0.8 0.6 for 0 to 5 strong calls
+    share, recovered = share_curve(gain, PAIR)
+    assert [0, 0.2, 0.4, 0.6, 0.8, 1] == pytest.approx(share.tolist())
+    assert [0, 1, 2, 2, 2, 1] == pytest.approx(recovered.tolist())
+    assert (0.5 + 1.5 + 2 + 2 + 1.5) / 5 == pytest.approx(apgr(gain, PAIR))
+    assert [0.0, 0.1, 0.16, 0.2, 0.3] == pytest.approx(
+        [cpt(gain, PAIR, x) for x in (0.0, 0.5, 0.8, 1.0, 1.5)]
+    )
+    assert cpt(gain, PAIR, 2.5) is None
+
+
+def test_equal_gains_are_random_order() -> None:
+    assert 0.5 == pytest.approx(apgr(np.zeros(5), PAIR))
+    assert 0.8 == pytest.approx(cpt(np.zeros(5), PAIR, 0.8))
+
+
+def test_reversed_gains_are_worse_than_random() -> None:
+    gain = [0.1, 0.1, 0.5, 0.9, 0.5]  # quality 0.4 0.2 (0.2) 0.2 (0.4) 0.6: the dip counts, unlike on a hull
+    assert (-0.5 - 1 - 1 - 0.5 + 0.5) / 5 == pytest.approx(apgr(gain, PAIR))
+    assert 0.9 == pytest.approx(cpt(gain, PAIR, 0.5))
+
+
+def test_no_gap_to_recover_is_undefined() -> None:
+    worse = PAIR[:, ::-1]
+    assert np.isnan(apgr(np.zeros(5), worse))
+    assert cpt(np.zeros(5), worse, 0.5) is None
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: choose([[0.5, np.nan]], 0.1), "p holds NaN"),
+        (lambda: choose([0.5, 0.7], 0.1), "2 dimension"),
+        (lambda: choose([[0.5, 0.7]], -0.1), "epsilon is 0 or more"),
+        (lambda: choose([[0.5, 0.7]], float("nan")), "epsilon is 0 or more"),
+        (lambda: choose_by_price([[0.5, 0.7]], [1, 2], -1.0), "price is finite"),
+        (lambda: choose_by_price([[0.5, 0.7]], [1, 2], float("inf")), "price is finite"),
+        (lambda: Curve(np.empty(0), np.empty(0)), "a point or more"),
+        (lambda: Curve(np.array([1.0]), np.array([1.0, 2.0])), "one quality per cost"),
+        (lambda: random_curve(np.where(QUALITY == 0, np.nan, 1), COST), "leave out prompts"),
+        (lambda: oracle_curve(QUALITY[:0], COST[:0]), "a prompt or more"),
+        (lambda: router_curve(QUALITY[:, :2], QUALITY, COST), "p and quality"),
+        (lambda: router_curve(QUALITY, QUALITY, COST, "length"), 'rule is "gain" or "price"'),
+        (lambda: regret_rate(QUALITY, [0, 0, 0, 0]), "expected bool"),
+        (lambda: over_routing_rate(QUALITY > 0, [0, 0]), "expected bool"),
+        (lambda: apgr([0.1], QUALITY), r"quality \(n, 2\)"),
+    ],
+)
+def test_bad_input_is_refused(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,1 @@
+"""Train, calibrate, gate and export the router (needs the extra: pip install "tierwise[train]")."""

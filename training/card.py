@@ -1,0 +1,165 @@
+"""The model card: what a manifest says, for a person. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["render_card"]
+
+
+def render_card(manifest: dict[str, Any], notes: str = "") -> str:
+    """Return the card as Markdown.
+
+    Parameters
+    ----------
+    manifest : dict
+        As written, but for the digest of the card itself.
+    notes : str
+        Markdown that stands after the heading: purpose, limits, licences.
+    """
+    sections = [
+        f"# {manifest['name']}",
+        f"Model `{manifest['model_id']}`, fitted {manifest['created'][:10]} with tierwise "
+        f"{manifest['versions']['tierwise']}. Everything below is generated from `manifest.json`.",
+        *([notes.strip()] if notes.strip() else []),
+        _tiers(manifest),
+        _data(manifest),
+        _model(manifest),
+        _certificate(manifest),
+        _metrics(manifest),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _tiers(manifest: dict[str, Any]) -> str:
+    outputs = manifest["cost"]["mean_output_tokens"]
+    rows = [
+        [
+            tier["name"],
+            ", ".join(tier["models"]),
+            f"{tier['input_usd_per_mtok']:g}",
+            f"{tier['output_usd_per_mtok']:g}",
+            f"{output:.0f}",
+        ]
+        for tier, output in zip(manifest["tiers"]["tier"], outputs, strict=True)
+    ]
+    header = ["tier", "models", "USD per million input tokens", "output tokens", "mean output tokens"]
+    return f"## Tiers\n\nA score of {manifest['tiers']['pass_score']:g} or more passes.\n\n{_table(header, rows)}"
+
+
+def _data(manifest: dict[str, Any]) -> str:
+    data, split = manifest["data"], manifest["data"]["split"]
+    files = _table(
+        ["file", "bytes", "sha256"],
+        [[f["name"], f"{f['bytes']:,}", f"`{f['sha256'][:16]}…`"] for f in data["files"]],
+    )
+    return (
+        f"## Data\n\n{files}\n\n{split['train']:,} prompts to learn from, {split['calibration']:,} to certify and "
+        f"{split['test']:,} to judge; divided by group ({split['method']}), seed {split['seed']}."
+    )
+
+
+def _model(manifest: dict[str, Any]) -> str:
+    model = manifest["model"]
+    embedding = manifest["features"]["embedding"]
+    chosen = next(row for row in model["candidates"] if row["members"] == model["members"])
+    length = next(row for row in model["candidates"] if row["members"] == ["length"])
+    return (
+        f"## Model\n\nBlend of {', '.join(model['members'])} on a static embedding of "
+        f"{embedding.get('dimension')} dimensions distilled from {embedding.get('teacher')} "
+        f"({embedding.get('licence')}) and {len(manifest['features']['shape']['names'])} length and shape "
+        f"features, in one ONNX graph. Chosen by grouped cross-validation on the training part among "
+        f"{len(model['candidates'])} candidates, by {model['criterion'].replace('_', ' ')}: {chosen['value']:.3f} "
+        f"± {chosen['standard_error']:.3f}, length alone {length['value']:.3f} ± {length['standard_error']:.3f}."
+    )
+
+
+def _certificate(manifest: dict[str, Any]) -> str:
+    certificate, decision = manifest["certificate"], manifest["decision"]
+    if not certificate["table"]:
+        return (
+            f"## Certificate\n\nNone: {certificate['n']:,} calibration groups support no promise. Requests that ask "
+            "for one go to the top tier."
+        )
+    rows = [
+        [
+            f"{r['alpha']:.1%}",
+            f"{r['epsilon']:g}",
+            f"{r['observed']:.1%}",
+            f"{r['bound']:.1%}",
+            f"{r['saving']:.0%}",
+        ]
+        for r in certificate["table"]
+    ]
+    header = ["regret at most", "epsilon", "observed", "upper bound", "saving against always top"]
+    return (
+        f"## Certificate\n\nWith confidence {1 - certificate['delta']:.0%}, on data like the calibration part "
+        f"({certificate['n']:,} groups, {certificate['date']}), at most this share of prompts is sent to a tier that "
+        f"fails where the top tier passes. Exact binomial bound.\n\n{_table(header, rows)}\n\n"
+        f"Asked for nothing, the router uses epsilon {decision['default_epsilon']:g} (from {decision['basis']}, "
+        f"regret {decision['default_max_regret']:.0%}). Prompts with a novelty above "
+        f"{decision['novelty_threshold']:.3f} go to the top tier ({decision['novelty_false_alarm']:.0%} of the "
+        "calibration part)."
+    )
+
+
+def _metrics(manifest: dict[str, Any]) -> str:
+    metrics = manifest["metrics"]
+    parts = {"all": metrics, **metrics.get("by_source", {})}
+    rows = []
+    for name, part in parts.items():
+        router = part["router"]
+        if not router["prompts"]:
+            continue
+        point = router["operating_point"]
+        rows.append(
+            [
+                name,
+                f"{router['prompts']:,}",
+                " / ".join(f"{tier['quality']:.3f}" for tier in router["tiers"]),
+                _interval(point["saving"]),
+                _interval(point["quality_relative_to_top"]),
+                _interval(point["regret"]),
+                _interval(router["gap_closed"]),
+                _interval(part["length"]["gap_closed"]),
+            ]
+        )
+    if not rows:
+        return "## Metrics\n\nNo prompt of the test part was tried on every tier."
+    header = [
+        "source",
+        "prompts",
+        "quality per tier",
+        "saving",
+        "quality relative to top",
+        "regret",
+        "gap closed",
+        "gap closed by length alone",
+    ]
+    calibration = _table(
+        ["tier", "observed", "ECE", "log loss", "AUC"],
+        [
+            [
+                tier,
+                f"{row['observed']:,}",
+                *("–" if row[key] is None else f"{row[key]:.3f}" for key in ("ece", "log_loss", "auc")),
+            ]
+            for tier, row in metrics["router"]["calibration"].items()
+        ],
+    )
+    return (
+        '## Metrics\n\nOn the test part, at the default epsilon, with 95 % bootstrap intervals over groups. "Gap '
+        'closed" is the share of the area between random mixing of tiers and the oracle.\n\n'
+        f"{_table(header, rows)}\n\nCalibration on the test part:\n\n{calibration}"
+    )
+
+
+def _interval(interval: dict[str, float | None]) -> str:
+    value, low, high = (interval[key] for key in ("value", "low", "high"))
+    text = "–" if value is None else f"{value:.1%}"
+    return text if low is None or high is None else f"{text} ({low:.1%} to {high:.1%})"

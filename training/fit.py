@@ -1,0 +1,311 @@
+"""From a history to an artefact.
+
+The path, in order: read, tabulate, split, extract, cross-validate, select, fit, calibrate, certify, measure,
+export, write. Each step is a pure function elsewhere; this module only calls them in turn, and reads and
+writes at both ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from eval.curve import choose, regret_rate
+from eval.history import read_history
+from eval.metrics import measure, render_metrics
+from eval.outcomes import Outcomes, tabulate
+from eval.split import CALIBRATION_SHARE, SPLIT_METHODS, TEST_SHARE, Split, split_rows
+from eval.summary import render, summarise
+from router import ConfigError, RouterError
+from router.artifact import find_artifact
+from router.embedding import StaticEmbedding
+from router.extractor import Extractor
+from router.manifest import SCHEMA
+from router.scorer import Scorer
+from router.tiers import read_tiers
+from training.blend import FOLDS, Blend, Selection, build_model, cross_validate, select, sigmoid
+from training.card import render_card
+from training.certify import EPSILONS, certify
+from training.golden import GOLDEN_PROMPTS
+from training.members import FITTERS, Design, find_prototypes
+from training.package import check_target, model_id_of, write_artifact
+from training.progress import Progress
+from training.provenance import describe_files, git_commit, library_versions
+from training.reference import describe_reference
+
+__all__ = ["DEFAULT_MAX_REGRET", "LEAST_PROMPTS", "fit"]
+
+LEAST_PROMPTS = 50
+"""Fewer labelled prompts than this on the training part are refused."""
+DEFAULT_MAX_REGRET = 0.05
+"""The regret that a router aims at when its caller asks for nothing."""
+NOVELTY_FALSE_ALARM = 0.01
+"""Share of prompts like the calibration data that are taken for novel."""
+
+
+def fit(
+    history: Sequence[Path],
+    tiers: Path,
+    out: Path,
+    *,
+    seed: int = 0,
+    embedding: Path | None = None,
+    name: str = "tierwise",
+    notes: Path | None = None,
+) -> dict[str, Any]:
+    """Fit, certify and measure a router, and write it as an artefact.
+
+    Parameters
+    ----------
+    history : paths
+        One or more files that together are one history.
+    tiers : path
+        The ladder.
+    out : path
+        Folder of the artefact; an older artefact there is replaced.
+    seed : int
+        Same seed, same data and same machine give a bit-identical model.
+    embedding : path, optional
+        Folder with an embedding; by default that of the default artefact.
+    name : str
+        What the model card calls the model.
+    notes : path, optional
+        Markdown for the model card: what the model is good for, and what not.
+
+    Returns
+    -------
+    dict
+        JSON-ready: where the artefact is, its id, what was chosen, certified and measured.
+
+    Raises
+    ------
+    ConfigError
+        The history, the tiers or the target cannot be used; one sentence says why. Nothing is written.
+    """
+    if seed < 0:
+        raise ConfigError(f"--seed is 0 or more; found {seed}")
+    check_target(out)
+    ladder = read_tiers(tiers)
+    if len(ladder) < 2:
+        raise ConfigError(
+            f"tiers file {tiers}: a router needs two tiers or more to choose from; found {len(ladder)}"
+        )
+    notes_text = _read_notes(notes)
+    folder, extractor = _open_embedding(embedding)
+    progress = Progress()
+    # One thread: linear algebra on several adds up in another order each time, and is no faster at this size.
+    with threadpool_limits(1):
+        progress.step("reading")
+        outcomes = tabulate(read_history(list(history)), ladder)
+        summary = summarise(outcomes)
+        progress.say(render(summary))
+        split = split_rows(outcomes, seed)
+        _require_enough(outcomes, split)
+        parts = {part: int(getattr(split, part).sum()) for part in ("train", "calibration", "test")}
+        progress.say(
+            f"{parts['train']:,} prompts to learn from, {parts['calibration']:,} to certify, {parts['test']:,} to "
+            f"judge; divided by {SPLIT_METHODS[split.method]}"
+        )
+
+        progress.step(f"extracting features of {len(outcomes):,} prompts")
+        X = _extract(extractor, outcomes, progress)
+        design = Design(X, extractor.embedding.dimension, outcomes.passed, outcomes.label())
+        train = outcomes.take(split.train)
+
+        progress.step(f"cross-validating {len(FITTERS)} members on {len(train):,} prompts")
+        selection = _select(design.take(split.train), train, seed, progress)
+
+        progress.step(f"fitting {' + '.join(selection.members)}")
+        blend, prototypes = _fit_blend(design.take(split.train), selection, seed)
+        model: bytes = build_model(blend, prototypes, extractor.width).SerializeToString(deterministic=True)
+        scorer = Scorer(model, extractor.width, len(ladder))
+        p_pass, novelty = scorer.score(X)
+
+        progress.step("certifying")
+        held = outcomes.take(split.calibration)
+        certificate = certify(p_pass[split.calibration], held.passed, held.cost_usd, held.groups, seed)
+        certificate |= {"split": f"calibration part, by group ({split.method})", "date": _now()[:10]}
+        decision = _decide_defaults(certificate, selection, train, novelty[split.calibration])
+
+        progress.step("measuring")
+        length = FITTERS["length"](design.take(split.train), seed)
+        metrics = _measure(
+            outcomes.take(split.test),
+            {"router": p_pass[split.test], "length": sigmoid(length.margins(X[split.test]))},
+            decision["default_epsilon"],
+            seed,
+        )
+        progress.say(render_metrics(metrics))
+
+        progress.step("writing")
+        document = {
+            "schema": SCHEMA,
+            "name": name,
+            "model_id": model_id_of(model, decision, extractor.identity),
+            "created": _now(),
+            "tiers": ladder.to_dict(),
+            "features": extractor.identity,
+            "cost": {"mean_output_tokens": list(outcomes.mean_output_tokens)},
+            "decision": decision,
+            "certificate": certificate,
+            "model": {
+                "members": list(selection.members),
+                "slope": selection.slope.tolist(),
+                "offset": selection.offset.tolist(),
+                "criterion": selection.criterion,
+                "candidates": selection.table,
+                "seed": seed,
+            },
+            "metrics": metrics,
+            "reference": describe_reference(
+                X[split.train], selection.p_pass, novelty[split.train], ladder.names
+            ),
+            "data": {
+                "files": describe_files(list(history)),
+                "tiers": describe_files([tiers]),
+                "summary": summary,
+                "split": {
+                    "method": split.method,
+                    "seed": seed,
+                    "calibration_share": CALIBRATION_SHARE,
+                    "test_share": TEST_SHARE,
+                    **parts,
+                },
+            },
+            "versions": library_versions(),
+            "git_commit": git_commit(),
+        }
+        golden, _ = scorer.score(extractor.extract_many(GOLDEN_PROMPTS))
+        document = write_artifact(
+            out,
+            model=model,
+            embedding=folder,
+            golden=list(zip(GOLDEN_PROMPTS, golden, strict=True)),
+            manifest=document,
+            card=lambda written: render_card(written, notes_text),
+        )
+        progress.step(f"wrote {out}")
+    return {
+        "artefact": str(out),
+        "model_id": document["model_id"],
+        "members": document["model"]["members"],
+        "decision": decision,
+        "certificate": certificate,
+        "metrics": metrics,
+        "summary": summary,
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _read_notes(path: Path | None) -> str:
+    if path is None:
+        return ""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"--notes {path}: cannot be read as UTF-8 text ({error}); check the path"
+        ) from error
+
+
+def _open_embedding(folder: Path | None) -> tuple[Path, Extractor]:
+    try:
+        folder = find_artifact(None) if folder is None else folder
+        return folder, Extractor(StaticEmbedding.load(folder))
+    except RouterError as error:
+        raise ConfigError(
+            f"no embedding: {error}. Name a folder with --embedding, or make one with `python -m training distil`"
+        ) from error
+
+
+def _require_enough(outcomes: Outcomes, split: Split) -> None:
+    """Refuse a history from which nothing can be learned."""
+    n = int(split.train.sum())
+    if n < LEAST_PROMPTS:
+        raise ConfigError(
+            f"history: expected {LEAST_PROMPTS} prompts or more to learn from, found {n} "
+            f"(of {len(outcomes)}; {int(split.calibration.sum())} certify and {int(split.test.sum())} judge); "
+            "grade more prompts"
+        )
+    train = outcomes.take(split.train)
+    if len(np.unique(train.groups.astype(str))) < 2:
+        raise ConfigError(
+            "history: all prompts are of one group, so no part can judge another; give prompts groups of their own"
+        )
+    unseen = [t for k, t in enumerate(outcomes.ladder.names) if np.isnan(train.passed[:, k]).all()]
+    if unseen:
+        raise ConfigError(
+            f"history: no outcome on tier {', '.join(unseen)} in the training part; grade prompts on it, or "
+            "take it off the ladder"
+        )
+
+
+def _extract(extractor: Extractor, outcomes: Outcomes, progress: Progress) -> NDArray[np.float32]:
+    X = np.empty((len(outcomes), extractor.width), np.float32)
+    with progress.bar(len(X), "prompt") as bar:
+        for start in range(0, len(X), 256):
+            rows = slice(start, start + 256)
+            X[rows] = extractor.extract_many(outcomes.prompts[rows])
+            bar.update(len(X[rows]))
+    return X
+
+
+def _select(design: Design, train: Outcomes, seed: int, progress: Progress) -> Selection:
+    with progress.bar(FOLDS * len(FITTERS), "fit") as bar:
+
+        def tick(done: str) -> None:
+            bar.set_description(done)
+            bar.update()
+
+        validation = cross_validate(design, train.groups, seed, tick)
+    return select(validation, train.passed, train.score, train.cost_usd)
+
+
+def _fit_blend(design: Design, selection: Selection, seed: int) -> tuple[Blend, NDArray[np.float64]]:
+    members = {name: FITTERS[name](design, seed) for name in selection.members}
+    return Blend(members, selection.slope, selection.offset), find_prototypes(design, seed)
+
+
+def _decide_defaults(
+    certificate: dict[str, Any], selection: Selection, train: Outcomes, novelty: NDArray[np.float32]
+) -> dict[str, Any]:
+    """Return the epsilon that holds when the caller asks for nothing, and the novelty threshold."""
+    certified = [row for row in certificate["table"] if row["alpha"] <= DEFAULT_MAX_REGRET]
+    if certified:
+        epsilon, basis = certified[-1]["epsilon"], "certificate"
+    else:
+        complete = train.complete
+        p, passed = selection.p_pass[complete], train.passed[complete] == 1.0
+        within = [e for e in EPSILONS if len(p) and regret_rate(passed, choose(p, e)) <= DEFAULT_MAX_REGRET]
+        epsilon, basis = (max(within) if within else 0.0), "cross-validation"
+    return {
+        "default_epsilon": epsilon,
+        "default_max_regret": DEFAULT_MAX_REGRET,
+        "basis": basis,
+        # Cosine distance is at most 2: with no row to set a threshold on, nothing is called novel.
+        "novelty_threshold": float(np.quantile(novelty, 1 - NOVELTY_FALSE_ALARM)) if len(novelty) else 2.0,
+        "novelty_false_alarm": NOVELTY_FALSE_ALARM,
+    }
+
+
+def _measure(test: Outcomes, scores: dict[str, NDArray[Any]], epsilon: float, seed: int) -> dict[str, Any]:
+    """Return metrics of the router and of the length baseline on the test part, in all and by source."""
+    metrics: dict[str, Any] = {name: measure(p, test, epsilon, seed=seed) for name, p in scores.items()}
+    sources = np.unique(test.tags["source"].astype(str))
+    if len(sources) > 1:
+        metrics["by_source"] = {}
+        for source in sources:
+            rows = test.tags["source"] == source
+            metrics["by_source"][str(source)] = {
+                name: measure(p[rows], test.take(rows), epsilon, seed=seed) for name, p in scores.items()
+            }
+    return metrics

@@ -1,0 +1,64 @@
+"""Assembles one ONNX graph, node by node.
+
+Pure. Names are given in order of creation and nothing depends on time or hashing, so the same calls give
+the same bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import ArrayLike
+from onnx import TensorProto, helper, numpy_helper
+
+__all__ = ["Graph"]
+
+# Old enough for every onnxruntime that the base install admits.
+OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
+
+
+class Graph:
+    """An ONNX graph under construction."""
+
+    def __init__(self) -> None:
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: list[onnx.TensorProto] = []
+
+    def constant(self, values: ArrayLike) -> str:
+        """Add a float32 constant and return its name."""
+        name = f"c{len(self._constants)}"
+        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name))
+        return name
+
+    def fresh(self) -> str:
+        """Return a name for the output of the next node."""
+        return f"v{len(self._nodes)}"
+
+    def append(self, node: onnx.NodeProto) -> str:
+        """Add a node made elsewhere and return the name of its output."""
+        self._nodes.append(node)
+        return str(node.output[0])
+
+    def add(self, op: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
+        """Add a node of the standard operator set and return the name of its output."""
+        return self.append(helper.make_node(op, list(inputs), [output or self.fresh()], **attributes))
+
+    def build(self, inputs: dict[str, int], outputs: dict[str, int]) -> onnx.ModelProto:
+        """Return the checked model; `inputs` and `outputs` map names to columns, each float32 (n, columns)."""
+        graph = helper.make_graph(
+            self._nodes,
+            "tierwise",
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", n]) for name, n in inputs.items()],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", n]) for name, n in outputs.items()],
+            self._constants,
+        )
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)],
+            ir_version=IR_VERSION,
+            producer_name="tierwise",
+        )
+        onnx.checker.check_model(model, full_check=True)
+        return model

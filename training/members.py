@@ -1,0 +1,336 @@
+"""The members of the blend: each turns rows into a margin (log odds of passing) per tier.
+
+Pure, given a seed. A member is fitted by a function, answers `margins` in numpy, and writes the same
+computation into an ONNX graph with `export`, where the blend's weights are folded into its constants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import lightgbm as lgb
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from sklearn.linear_model import LogisticRegression
+
+from eval.outcomes import UNKNOWN
+from training.graph import Graph
+from training.trees import TreeBlock, tree_ensemble
+
+__all__ = [
+    "FITTERS",
+    "Design",
+    "Labels",
+    "Length",
+    "Linear",
+    "Member",
+    "Prototypes",
+    "Trees",
+    "find_prototypes",
+]
+
+Floats = NDArray[np.float64]
+
+# Shallow and strongly regularised: FINDINGS on three histories, and docs/LOG.md.
+TREE_PARAMETERS = {
+    "num_leaves": 6,
+    "learning_rate": 0.03,
+    "feature_fraction": 0.15,
+    "bagging_fraction": 0.7,
+    "bagging_freq": 1,
+    "lambda_l2": 20.0,
+    "min_data_in_leaf": 20,
+    # Two threads on two busy cores made a fit ten times slower; one thread is also bit-identical.
+    "num_threads": 1,
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbose": -1,
+}
+TREE_ROUNDS = 100
+LINEAR_C = 0.0003
+PROTOTYPE_COUNT = 64
+PROTOTYPE_TEMPERATURE = 0.1
+ROWS_PER_PROTOTYPE = 10
+# Below this spread a column is nearly constant on the training data; dividing by less would let a row that
+# is unlike the training data throw the linear head anywhere.
+LEAST_SPREAD = 0.05
+# Pass shares are kept this far from 0 and 1, so that a margin is finite.
+MARGIN_CLIP = 1e-4
+
+
+@dataclass(frozen=True)
+class Design:
+    """What members are fitted on.
+
+    Attributes
+    ----------
+    X : float32 (n, width)
+        Embedding, then shape features, as the extractor gives them.
+    dimension : int
+        Columns of the embedding.
+    passed : float32 (n, k)
+        1, 0, or NaN where unobserved.
+    label : int8 (n,)
+        Cheapest passing tier, k where none passed, UNKNOWN where it cannot be known.
+    """
+
+    X: NDArray[np.float32]
+    dimension: int
+    passed: NDArray[np.float32]
+    label: NDArray[np.int8]
+
+    @property
+    def n_tiers(self) -> int:
+        """Rungs of the ladder."""
+        return int(self.passed.shape[1])
+
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Design:
+        """Return some of the rows."""
+        return Design(self.X[rows], self.dimension, self.passed[rows], self.label[rows])
+
+
+class Member(Protocol):
+    """A fitted member of the blend."""
+
+    def margins(self, X: NDArray[np.float32]) -> Floats:
+        """Return float64 (n, k) log odds of passing per tier. Pure."""
+        ...
+
+    def export(self, graph: Graph, x: str, scale: Floats) -> str:
+        """Write `scale * margins` into a graph, `scale` (k,) per tier; return the name of the (n, k) value."""
+        ...
+
+
+def log_odds(p: Floats) -> Floats:
+    """Return the log odds of shares, which are kept off 0 and 1. Pure."""
+    p = np.clip(p, MARGIN_CLIP, 1.0 - MARGIN_CLIP)
+    return np.log(p / (1.0 - p))
+
+
+def prior_margin(y: NDArray[np.float32]) -> float:
+    """Return the log odds of a pass, smoothed by one pass and one failure. Pure."""
+    return float(log_odds(np.asarray((y.sum(dtype=np.float64) + 1.0) / (len(y) + 2.0))))
+
+
+@dataclass(frozen=True)
+class Trees:
+    """One booster per tier. A tier whose outcomes are all alike has none and stands at its prior."""
+
+    boosters: tuple[lgb.Booster | None, ...]
+    prior: Floats
+
+    @classmethod
+    def fit(cls, design: Design, seed: int) -> Trees:
+        """Fit a binary booster per tier on the rows where the tier was observed."""
+        boosters: list[lgb.Booster | None] = []
+        prior = np.zeros(design.n_tiers)
+        for k, y in enumerate(design.passed.T):
+            seen = ~np.isnan(y)
+            if len(np.unique(y[seen])) < 2:
+                boosters.append(None)
+                prior[k] = prior_margin(y[seen])
+            else:
+                boosters.append(_boost(design.X[seen], y[seen], seed, {"objective": "binary"}))
+        return cls(tuple(boosters), prior)
+
+    def margins(self, X: NDArray[np.float32]) -> Floats:
+        """Return float64 (n, k) log odds. Pure."""
+        z = np.tile(self.prior, (len(X), 1))
+        for k, booster in enumerate(self.boosters):
+            if booster is not None:
+                z[:, k] = booster.predict(X, raw_score=True, num_threads=1)
+        return z
+
+    def export(self, graph: Graph, x: str, scale: Floats) -> str:
+        """Write one tree ensemble for all tiers; leaves carry the scale."""
+        blocks = [
+            TreeBlock(booster, (k,), float(scale[k]))
+            for k, booster in enumerate(self.boosters)
+            if booster is not None
+        ]
+        z = graph.append(tree_ensemble(blocks, len(self.boosters), x, graph.fresh()))
+        return graph.add("Add", z, graph.constant(self.prior * scale)) if self.prior.any() else z
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A logistic regression per tier, its standardisation folded into the weights."""
+
+    weights: Floats  # (width, k)
+    bias: Floats  # (k,)
+
+    @classmethod
+    def fit(cls, design: Design, seed: int) -> Linear:  # noqa: ARG003 - every member is fitted alike
+        """Fit on all columns, standardised, with a strong L2 penalty."""
+        return cls._fit(design, slice(None), LINEAR_C)
+
+    @classmethod
+    def _fit(cls, design: Design, columns: slice, c: float) -> Linear:
+        X = design.X[:, columns].astype(np.float64)
+        mean, spread = X.mean(0), np.maximum(X.std(0), LEAST_SPREAD)
+        X = (X - mean) / spread
+        weights = np.zeros((design.X.shape[1], design.n_tiers))
+        bias = np.zeros(design.n_tiers)
+        for k, y in enumerate(design.passed.T):
+            w, b = _logistic(X, y, c)
+            weights[columns, k] = w / spread
+            bias[k] = b - (w / spread) @ mean
+        return cls(weights, bias)
+
+    def margins(self, X: NDArray[np.float32]) -> Floats:
+        """Return float64 (n, k) log odds. Pure."""
+        return X.astype(np.float64) @ self.weights + self.bias
+
+    def export(self, graph: Graph, x: str, scale: Floats) -> str:
+        """Write one Gemm."""
+        return graph.add("Gemm", x, graph.constant(self.weights * scale), graph.constant(self.bias * scale))
+
+
+class Length(Linear):
+    """The length baseline: a logistic regression per tier on the logged number of characters alone."""
+
+    @classmethod
+    def fit(cls, design: Design, seed: int) -> Length:  # noqa: ARG003 - every member is fitted alike
+        """Fit on the first shape feature."""
+        return cls._fit(design, slice(design.dimension, design.dimension + 1), 1.0)  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Prototypes:
+    """Soft neighbours: a logistic regression per tier on the similarity to each prototype.
+
+    What nearest neighbours know, at the price of one small product instead of a search: a row's weights are
+    the softmax of its cosine to each prototype.
+    """
+
+    centers: Floats  # (width, m), unit columns on the embedding, zero on the shape features
+    weights: Floats  # (m, k)
+    bias: Floats  # (k,)
+
+    @classmethod
+    def fit(cls, design: Design, seed: int) -> Prototypes:
+        """Cluster the embedding, then fit the regression on the soft assignments."""
+        centers = find_prototypes(design, seed)
+        assignments = _soft_assign(design.X, centers)
+        fitted = [_logistic(assignments, y, 1.0) for y in design.passed.T]
+        return cls(centers, np.stack([w for w, _ in fitted], 1), np.array([b for _, b in fitted]))
+
+    def margins(self, X: NDArray[np.float32]) -> Floats:
+        """Return float64 (n, k) log odds. Pure."""
+        return _soft_assign(X, self.centers) @ self.weights + self.bias
+
+    def export(self, graph: Graph, x: str, scale: Floats) -> str:
+        """Write product, softmax and product."""
+        similarity = graph.add("MatMul", x, graph.constant(self.centers / PROTOTYPE_TEMPERATURE))
+        return graph.add(
+            "Gemm",
+            graph.add("Softmax", similarity, axis=-1),
+            graph.constant(self.weights * scale),
+            graph.constant(self.bias * scale),
+        )
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The classifier on the cheapest passing tier: `P(label <= k)` stands for "tier k passes".
+
+    The direct reading of "which tier is enough". It takes passing to be monotone in the tier, and learns
+    only from rows whose label is known.
+    """
+
+    booster: lgb.Booster
+    classes: NDArray[np.int64]  # the labels that occur, ascending; the booster's columns
+    n_tiers: int
+
+    @classmethod
+    def fit(cls, design: Design, seed: int) -> Member:
+        """Fit a multiclass booster on the rows whose label is known; a constant where they are all alike."""
+        known = design.label != UNKNOWN
+        classes, y = np.unique(design.label[known].astype(np.int64), return_inverse=True)
+        if len(classes) < 2:
+            shares = (
+                (classes[:1] <= np.arange(design.n_tiers)) if len(classes) else np.full(design.n_tiers, 0.5)
+            )
+            return Linear(np.zeros((design.X.shape[1], design.n_tiers)), log_odds(shares.astype(np.float64)))
+        parameters = {"objective": "multiclass", "num_class": len(classes)}
+        return cls(_boost(design.X[known], y, seed, parameters), classes, design.n_tiers)
+
+    @property
+    def _enough(self) -> Floats:
+        """Return (classes, k): 1 where a prompt of this label passes at tier k."""
+        return (self.classes[:, None] <= np.arange(self.n_tiers)).astype(np.float64)
+
+    def margins(self, X: NDArray[np.float32]) -> Floats:
+        """Return float64 (n, k) log odds. Pure."""
+        p = np.asarray(self.booster.predict(X, num_threads=1))
+        return log_odds(p @ self._enough)
+
+    def export(self, graph: Graph, x: str, scale: Floats) -> str:
+        """Write the ensemble, its softmax, the running sum and the log odds."""
+        z = tree_ensemble(
+            [TreeBlock(self.booster, tuple(range(len(self.classes))))],
+            len(self.classes),
+            x,
+            graph.fresh(),
+            name="labels",
+        )
+        shares = graph.add(
+            "MatMul", graph.add("Softmax", graph.append(z), axis=-1), graph.constant(self._enough)
+        )
+        low, high = graph.constant(MARGIN_CLIP), graph.constant(1.0 - MARGIN_CLIP)
+        p = graph.add("Clip", shares, low, high)
+        odds = graph.add("Div", p, graph.add("Sub", graph.constant(1.0), p))
+        return graph.add("Mul", graph.add("Log", odds), graph.constant(scale))
+
+
+FITTERS: dict[str, Callable[[Design, int], Member]] = {
+    "trees": Trees.fit,
+    "linear": Linear.fit,
+    "prototypes": Prototypes.fit,
+    "labels": Labels.fit,
+    "length": Length.fit,
+}
+"""Members by name."""
+
+
+def find_prototypes(design: Design, seed: int) -> Floats:
+    """Return prototypes of the embedding, float64 (width, m): unit columns, zero on the shape features. Pure.
+
+    Prompts without a known token have no direction and found no prototype.
+    """
+    vectors = design.X[:, : design.dimension]
+    vectors = vectors[np.abs(vectors).sum(1) > 0]
+    distinct = len(np.unique(vectors, axis=0)) if len(vectors) < 10 * PROTOTYPE_COUNT else len(vectors)
+    count = max(1, min(PROTOTYPE_COUNT, distinct, len(vectors) // ROWS_PER_PROTOTYPE))
+    centers = np.zeros((design.X.shape[1], count))
+    if len(vectors):
+        found = KMeans(count, n_init=1, max_iter=30, random_state=seed).fit(vectors).cluster_centers_
+        centers[: design.dimension] = (found / np.linalg.norm(found, axis=1, keepdims=True)).T
+    return centers
+
+
+def _soft_assign(X: NDArray[np.float32], centers: Floats) -> Floats:
+    z = X.astype(np.float64) @ centers / PROTOTYPE_TEMPERATURE
+    z = np.exp(z - z.max(1, keepdims=True))
+    return np.asarray(z / z.sum(1, keepdims=True))
+
+
+def _logistic(X: Floats, y: NDArray[np.float32], c: float) -> tuple[Floats, float]:
+    """Return weights and bias of a logistic regression on the observed rows; its prior where all are alike."""
+    seen = ~np.isnan(y)
+    if len(np.unique(y[seen])) < 2:
+        return np.zeros(X.shape[1]), prior_margin(y[seen])
+    model = LogisticRegression(C=c, max_iter=1000).fit(X[seen], y[seen])
+    return model.coef_[0], float(model.intercept_[0])
+
+
+def _boost(
+    X: NDArray[np.float32],
+    y: NDArray[np.float32] | NDArray[np.int64],
+    seed: int,
+    objective: dict[str, object],
+) -> lgb.Booster:
+    return lgb.train({**TREE_PARAMETERS, **objective, "seed": seed}, lgb.Dataset(X, y), TREE_ROUNDS)

@@ -1,0 +1,156 @@
+"""Writes an artefact: a folder that appears whole or not at all.
+
+Everything is written to a temporary folder beside the target, the manifest last, verified there by the
+loader that serving uses, and then renamed into place. A crash at any point leaves the last good artefact.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router import ConfigError
+from router.artifact import GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE, open_artifact, sha256_of
+from router.embedding import EMBEDDING_FILES
+from router.prompt import Prompt
+
+__all__ = ["CARD_FILE", "check_target", "model_id_of", "write_artifact"]
+
+CARD_FILE = "MODEL_CARD.md"
+
+
+def check_target(out: Path) -> None:
+    """Refuse a target that a finished fit could not replace, before any work is done.
+
+    Raises
+    ------
+    ConfigError
+        It exists and is neither an empty folder nor an artefact, or its parent cannot be written.
+    """
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out {out}: is a file; name a folder")
+    if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST_FILE).is_file():
+        raise ConfigError(f"--out {out}: holds files that are not an artefact; name an empty or new folder")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"--out {out}: its parent cannot be made ({error.strerror}); name another folder"
+        ) from error
+    if not os.access(out.parent, os.W_OK):
+        raise ConfigError(f"--out {out}: {out.parent} is not writable; name another folder")
+
+
+def model_id_of(model: bytes, decision: dict[str, Any], features: dict[str, Any]) -> str:
+    """Return a name for what decides: graph, thresholds and features. The same content, the same name. Pure."""
+    digest = hashlib.sha256(model)
+    digest.update(json.dumps([decision, features], sort_keys=True).encode())
+    return f"tw-{digest.hexdigest()[:12]}"
+
+
+def write_artifact(
+    out: Path,
+    *,
+    model: bytes,
+    embedding: Path,
+    golden: list[tuple[Prompt, NDArray[np.float32]]],
+    manifest: dict[str, Any],
+    card: Callable[[dict[str, Any]], str],
+) -> dict[str, Any]:
+    """Write, verify and publish an artefact; an older one at the same place is replaced.
+
+    Parameters
+    ----------
+    out : Path
+        Its folder; `check_target` said that it may be written.
+    embedding : Path
+        A folder whose embedding files are copied.
+    golden : list of (prompt, float32 (k,))
+        Inputs and what the graph gives for them.
+    manifest : dict
+        Everything but `files`, which is filled in here.
+    card : callable
+        From the manifest to the text of the model card.
+
+    Returns
+    -------
+    dict
+        The manifest as written.
+
+    Raises
+    ------
+    ConfigError
+        The folder cannot be written, for want of room or of rights; what was there stays.
+    """
+    try:
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        try:
+            document = _fill(work, model, embedding, golden, manifest, card)
+            open_artifact(work)  # what serving would refuse is never published
+            work.chmod(0o755)
+            _swap(work, out)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        raise ConfigError(
+            f"--out {out}: cannot be written ({error.strerror}); make room or name another folder"
+        ) from error
+    return document
+
+
+def _fill(
+    work: Path,
+    model: bytes,
+    embedding: Path,
+    golden: list[tuple[Prompt, NDArray[np.float32]]],
+    manifest: dict[str, Any],
+    card: Callable[[dict[str, Any]], str],
+) -> dict[str, Any]:
+    (work / MODEL_FILE).write_bytes(model)
+    for name in EMBEDDING_FILES:
+        shutil.copyfile(embedding / name, work / name)
+    lines = [
+        json.dumps({"prompt": prompt, "p_pass": [round(float(p), 7) for p in row]}, ensure_ascii=True)
+        for prompt, row in golden
+    ]
+    # Without a time in its header, the same lines are the same bytes.
+    (work / GOLDEN_FILE).write_bytes(gzip.compress("\n".join(lines).encode(), mtime=0))
+    document = {
+        **manifest,
+        "files": {name: sha256_of(work / name) for name in (MODEL_FILE, *EMBEDDING_FILES, GOLDEN_FILE)},
+    }
+    (work / CARD_FILE).write_text(card(document), encoding="utf-8")
+    document["files"][CARD_FILE] = sha256_of(work / CARD_FILE)
+    with (work / MANIFEST_FILE).open("w", encoding="utf-8") as file:
+        json.dump(document, file, indent=1, allow_nan=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return document
+
+
+def _swap(work: Path, out: Path) -> None:
+    """Put the new folder in place of the old one; a folder cannot be renamed over one that is not empty."""
+    if not out.exists() or not any(out.iterdir()):
+        work.rename(out) if not out.exists() else work.replace(out)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{out.name}.old.", dir=out.parent))
+    out.rename(old / out.name)
+    try:
+        work.rename(out)
+    except OSError:
+        (old / out.name).rename(out)
+        raise
+    finally:
+        if out.exists():
+            shutil.rmtree(old, ignore_errors=True)
