@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = [
     "Curve", "aiq", "apgr", "choose", "choose_by_price", "cpt", "gap_closed", "oracle_curve", "over_routing_rate",
     "pgr", "random_curve", "regret_rate", "router_curve", "savings_at", "share_curve",
+    "sweep_prices",
 ]  # fmt: skip
 
 Floats = NDArray[np.float64]
@@ -154,14 +155,23 @@ def router_curve(
             single_cost if expected_cost_usd is None else np.asarray(expected_cost_usd, dtype=np.float64)
         )
         expected = np.broadcast_to(expected, p.shape)
-        chosen = [choose_by_price(p, expected, price) for price in _prices(p, expected, max_points)]
-        rows = np.arange(len(p))
-        costs = np.array([cost[rows, choice].mean() for choice in chosen])
-        qualities = np.array([quality[rows, choice].mean() for choice in chosen])
+        chosen = sweep_prices(p, expected, max_points)
+        costs = np.take_along_axis(cost, chosen, axis=1).mean(axis=0)
+        qualities = np.take_along_axis(quality, chosen, axis=1).mean(axis=0)
     else:
         raise ValueError(f'rule is "gain" or "price"; found {rule!r}')
     ends = [*np.flatnonzero(single_cost <= single_cost.min() * (1 + _SAME_COST)), -1]
     return Curve(np.append(costs, single_cost[ends]), np.append(qualities, single_quality[ends]))
+
+
+def sweep_prices(p: ArrayLike, cost_usd: ArrayLike, max_points: int = 200) -> Choice:
+    """Return the choices of `choose_by_price` over all prices that matter, or quantiles of them: int (n, m).
+
+    What a bootstrap resamples: the choices depend on scores and expected costs alone, not on outcomes.
+    """
+    p = _finite(p, "p", 2)
+    cost = np.broadcast_to(np.asarray(cost_usd, dtype=np.float64), p.shape)
+    return np.stack([choose_by_price(p, cost, price) for price in _prices(p, cost, max_points)], axis=1)
 
 
 def oracle_curve(quality: ArrayLike, cost_usd: ArrayLike) -> Curve:

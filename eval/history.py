@@ -275,14 +275,14 @@ def _typed(table: _Table) -> dict[str, NDArray[Any]]:
     fix = "correct it or drop the row"
     for name, (parse, expected, dtype) in _COLUMNS.items():
         parsed: list[Any] = []
-        for place, cell in zip(table.places, table.cells(name), strict=True):
+        for place, cell in zip(table.places, table.cells(name), strict=True) if name in table.columns else ():
             try:
                 parsed.append(parse(cell))
                 if parsed[-1] is None and name in ("prompt_id", "model"):
                     raise ValueError
             except (ValueError, TypeError, OverflowError, LookupError):
                 raise _bad(f"{place}, column {name}", expected, _shown(cell), fix) from None
-        typed[name] = _objects(parsed).astype(dtype)
+        typed[name] = _objects(parsed or [parse(None)] * len(table.places)).astype(dtype)
     typed["score"] = np.where(np.isnan(typed["score"]), typed.pop("passed"), typed["score"])
     typed["usage_is_estimate"] = typed["usage_is_estimate"] == 1.0
     typed["source"] = _objects([Path(table.path.name.removesuffix(".gz")).stem] * len(table.places))

@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 
 from eval.bootstrap import Interval, bootstrap
 from eval.calibration import auc, ece, log_loss
-from eval.curve import choose, gap_closed, oracle_curve, random_curve, regret_rate, router_curve, savings_at
+from eval.curve import (
+    Curve,
+    choose,
+    gap_closed,
+    oracle_curve,
+    random_curve,
+    regret_rate,
+    savings_at,
+    sweep_prices,
+)
 from eval.outcomes import Outcomes
 
 __all__ = ["QUALITY_SHARES", "measure", "render_metrics"]
@@ -67,20 +76,29 @@ def measure(
         top = quality[r, -1].sum()
         return float(routed_quality[r].sum() / top) if top > 0 else 1.0
 
-    curve = router_curve(p, quality, cost, "price")
+    # The choices are swept once; each resample only averages what they attained.
+    sweep = sweep_prices(p, cost.mean(axis=0), max_points=100)
+    ends = np.tile([int(cost.mean(axis=0).argmin()), cost.shape[1] - 1], (len(rows), 1))
+    sweep = np.hstack([sweep, ends])
+    swept_quality = np.take_along_axis(quality, sweep, axis=1)
+    swept_cost = np.take_along_axis(cost, sweep, axis=1)
+
+    def curve(r: NDArray[np.intp]) -> Curve:
+        return Curve(swept_cost[r].mean(axis=0), swept_quality[r].mean(axis=0))
+
     result["tiers"] = [
         {"name": name, "quality": float(quality[:, k].mean()), "cost_usd": float(cost[:, k].mean())}
         for k, name in enumerate(outcomes.ladder.names)
     ]
     result["gap_closed"] = interval(
         lambda r: gap_closed(
-            router_curve(p[r], quality[r], cost[r], "price"),
+            curve(r),
             random_curve(quality[r], cost[r]),
             oracle_curve(quality[r], cost[r]),
         )
     )
     result["saving_at_quality"] = {
-        f"{share:g}": savings_at(curve, share, float(quality[:, -1].mean()), float(cost[:, -1].mean()))
+        f"{share:g}": savings_at(curve(each), share, float(quality[:, -1].mean()), float(cost[:, -1].mean()))
         for share in QUALITY_SHARES
     }
     result["operating_point"] = {

@@ -157,7 +157,7 @@ def tabulate(history: History, ladder: Ladder) -> Outcomes:
     _require_outcomes(rows, chosen, ladder)
 
     score = _pick(rows["score"], chosen)
-    texts = [prompts["prompt"].iat[i] for i in kept]
+    texts: list[Any] = prompts["prompt"].to_numpy(dtype=object)[kept].tolist()
     input_tokens = pd.Series(rows["input_tokens"].to_numpy()).groupby(prompt_of).mean()
     n_input = input_tokens.reindex(kept).to_numpy(dtype=np.float64)
     counted = np.array([read_prompt(text).n_chars for text in texts], dtype=np.float64) / CHARS_PER_TOKEN

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.outcomes import Outcomes
+from router.errors import ConfigError
 
 __all__ = ["CALIBRATION_SHARE", "SPLIT_METHODS", "TEST_SHARE", "Split", "split_rows"]
 
@@ -44,25 +45,43 @@ class Split:
     method: str
 
 
-def split_rows(outcomes: Outcomes, seed: int = 0) -> Split:
+def split_rows(outcomes: Outcomes, seed: int = 0, method: str = "auto") -> Split:
     """Divide a history by group. Pure.
 
-    A `split` of train and test in the history is respected, if it holds both and no group straddles them; a
-    history that is all one of them says nothing. Else, with timestamps on every row, the newest groups are
-    the test part. Else a hash decides. The calibration part is always taken by hash from what is left.
+    Parameters
+    ----------
+    method : str
+        A key of `SPLIT_METHODS`, or "auto": a `split` of train and test in the history is respected, if it
+        holds both (a history that is all one of them says nothing); else, with timestamps on every row, the
+        newest groups are the test part; else a hash decides. The calibration part is always taken by hash
+        from what is left.
+
+    Raises
+    ------
+    ConfigError
+        The history does not hold what the method asked for needs.
     """
     groups = outcomes.groups
     u = _uniform(groups, seed)
     given = _given_test(outcomes)
-    if given is not None:
-        method, test = "given", given
+    stamped = outcomes.timestamp is not None and not np.isnat(outcomes.timestamp).any()
+    if method == "auto":
+        method = "given" if given is not None else "time" if stamped else "group"
+    if method == "given":
+        if given is None:
+            raise ConfigError("split given: the history's split column holds no train and test; use auto")
+        test = given
         calibration = ~test & (u < CALIBRATION_SHARE)
-    elif outcomes.timestamp is not None and not np.isnat(outcomes.timestamp).any():
-        method, test = "time", _newest(groups, outcomes.timestamp)
+    elif method == "time":
+        if outcomes.timestamp is None or not stamped:
+            raise ConfigError("split time: not every row of the history has a timestamp; use auto or group")
+        test = _newest(groups, outcomes.timestamp)
         calibration = ~test & (u < CALIBRATION_SHARE / (1 - TEST_SHARE))
-    else:
-        method, test = "group", u >= 1 - TEST_SHARE
+    elif method == "group":
+        test = u >= 1 - TEST_SHARE
         calibration = u < CALIBRATION_SHARE
+    else:
+        raise ConfigError(f"split {method}: expected auto, {', '.join(SPLIT_METHODS)}")
     return Split(~test & ~calibration, calibration, test, method)
 
 

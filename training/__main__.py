@@ -43,6 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     command.add_argument("--seed", type=int, default=0, help="same seed, same model (default: %(default)s)")
     command.add_argument(
+        "--split",
+        choices=("auto", "given", "time", "group"),
+        default="auto",
+        help="what judges: the history's own split, the newest prompts, or a hash of the group (default: the first of these that the history allows)",
+    )
+    command.add_argument(
         "--embedding",
         type=Path,
         metavar="DIR",
@@ -85,6 +91,7 @@ def _fit(options: argparse.Namespace) -> dict[str, Any]:
         options.tiers,
         options.out,
         seed=options.seed,
+        split_method=options.split,
         embedding=options.embedding,
         name=options.name,
         notes=options.notes,

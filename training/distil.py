@@ -226,6 +226,7 @@ def _distil_rows(teacher: str | Path, dimension: int) -> tuple[NDArray[np.float3
 def _load_teacher(teacher: str | Path) -> tuple[Any, Any]:
     from huggingface_hub import constants
     from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
 
     # Annotated, so that checking is the same with and without these libraries.
     auto_model: Any = AutoModel
@@ -240,6 +241,8 @@ def _load_teacher(teacher: str | Path) -> tuple[Any, Any]:
             f"tried the folder {folder.resolve()}, which does not exist"
         )
     source = str(folder.resolve()) if is_local else str(teacher)
+    verbosity: Any = logging.get_verbosity()
+    logging.set_verbosity_error()  # what its load report warns of is an error or harmless, see `absent`
     try:
         model, report = auto_model.from_pretrained(
             source, local_files_only=is_local, output_loading_info=True
@@ -256,6 +259,8 @@ def _load_teacher(teacher: str | Path) -> tuple[Any, Any]:
             f"teacher {teacher}: expected a folder with a Hugging Face model, or a name on the hub such as {TEACHER}; "
             f"{tried} ({type(error).__name__}: {said})"
         ) from error
+    finally:
+        logging.set_verbosity(verbosity)
     # transformers fills absent weights with noise and goes on. Mean pooling does not use the pooler.
     absent = sorted(key for key in report["missing_keys"] if "pooler" not in key)
     if absent:
@@ -312,7 +317,7 @@ def _check_folder(folder: Path, rows: NDArray[np.float32]) -> dict[str, Any]:
     least = min(cosines, default=0.0)
     if not least >= LEAST_COSINE:
         raise ArtifactError(
-            f"{folder.name}: int8 vectors should be within cosine {LEAST_COSINE} of float ones, the worst of "
+            f"distilled table: int8 vectors should be within cosine {LEAST_COSINE} of float ones, the worst of "
             f"{len(cosines)} texts is {least:.4f}; nothing was replaced"
         )
     return {"texts": len(cosines), "mean": round(float(np.mean(cosines)), 7), "min": round(least, 7)}
@@ -320,12 +325,12 @@ def _check_folder(folder: Path, rows: NDArray[np.float32]) -> dict[str, Any]:
 
 def _publish(folder: Path, out: Path, old: Path) -> None:
     """Rename a folder into place; what was there moves to `old`, and back if that fails."""
-    if out.exists():
-        out.rename(old)
     try:
+        if out.exists():
+            out.rename(old)
         folder.rename(out)
-    except OSError:
-        if old.exists():
+    except BaseException:  # an interrupt too: cleaning up would delete the only copy
+        if old.exists() and not out.exists():
             old.rename(out)
         raise
 

@@ -55,6 +55,7 @@ def fit(
     out: Path,
     *,
     seed: int = 0,
+    split_method: str = "auto",
     embedding: Path | None = None,
     name: str = "tierwise",
     notes: Path | None = None,
@@ -71,6 +72,8 @@ def fit(
         Folder of the artefact; an older artefact there is replaced.
     seed : int
         Same seed, same data and same machine give a bit-identical model.
+    split_method : str
+        How the test part is chosen; see `eval.split.split_rows`.
     embedding : path, optional
         Folder with an embedding; by default that of the default artefact.
     name : str
@@ -105,7 +108,7 @@ def fit(
         outcomes = tabulate(read_history(list(history)), ladder)
         summary = summarise(outcomes)
         progress.say(render(summary))
-        split = split_rows(outcomes, seed)
+        split = split_rows(outcomes, seed, split_method)
         _require_enough(outcomes, split)
         parts = {part: int(getattr(split, part).sum()) for part in ("train", "calibration", "test")}
         progress.say(
@@ -144,7 +147,7 @@ def fit(
         progress.say(render_metrics(metrics))
 
         progress.step("writing")
-        document = {
+        document: dict[str, Any] = {
             "schema": SCHEMA,
             "name": name,
             "model_id": model_id_of(model, decision, extractor.identity),

@@ -1,7 +1,5 @@
 """The grouped bootstrap: what it draws, when it declines, and how often it covers."""
 
-# ruff: noqa: SIM300 - the expected value stands first
-
 from __future__ import annotations
 
 from typing import Any, Never

@@ -1,7 +1,5 @@
 """Calibration metrics: hand-computed cases, laws, and scikit-learn as the oracle."""
 
-# ruff: noqa: SIM300 - the expected value stands first
-
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Cost-quality curves: hand-computed cases, then the laws."""
 
-# ruff: noqa: SIM300 - the expected value stands first
-
 from __future__ import annotations
 
 from collections.abc import Callable

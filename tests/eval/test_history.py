@@ -1,7 +1,5 @@
 """A history reads the same from every format, and bad input is named by file, row and column."""
 
-# ruff: noqa: SIM300 - the expected value stands first
-
 from __future__ import annotations
 
 import csv

@@ -1,7 +1,5 @@
 """Outcomes say what was observed, price every tier, and invent no label."""
 
-# ruff: noqa: SIM300 - the expected value stands first
-
 from __future__ import annotations
 
 import json
@@ -134,7 +132,7 @@ def test_input_tokens_may_come_from_a_model_outside_the_ladder(tmp_path: Path) -
 def test_blank_and_unanswered_prompts_are_dropped_and_counted(tmp_path: Path) -> None:
     rows = [
         row("kept", "s1", 0.0), row("kept", "big", 0.0), row("none", "other", 1.0), row("null", "big", None),
-        row("blank", "big", 1.0, prompt=" \n"), row("chat", "big", 1.0, messages=[{"role": "user", "content": " "}]),
+        row("blank", "other", 1.0, prompt=" \n"), row("chat", "big", 1.0, messages=[{"role": "user", "content": " "}]),
     ]  # fmt: skip
     outcomes = table(tmp_path, rows)
     assert ["kept"] == outcomes.prompt_ids.tolist()

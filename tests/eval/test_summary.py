@@ -1,7 +1,5 @@
 """A summary counts what is there, holds only JSON, and fits a terminal."""
 
-# ruff: noqa: SIM300 - the expected value stands first
-
 from __future__ import annotations
 
 import json

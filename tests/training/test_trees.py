@@ -1,6 +1,5 @@
 """LightGBM is the oracle: the exported node must give what ``booster.predict`` gives, on the worst rows we know."""
 
-import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
@@ -10,10 +9,12 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
+from onnxmltools import convert_lightgbm
+from onnxmltools.convert.common.data_types import FloatTensorType
 
 from router.errors import ConfigError
 from training.trees import AI_ONNX_ML_OPSET, TreeBlock, tree_ensemble
@@ -248,8 +249,18 @@ def test_magnitudes_up_to_the_zero_threshold_go_where_zero_goes() -> None:
     assert len(np.unique(exported([TreeBlock(booster, (0,))], 1, rows[as_zero]))) == 1
 
 
+def test_infinity_is_not_missing_although_dump_model_writes_the_infinite_threshold_as_a_number() -> None:
+    X = np.array([np.nan] * 13 + [np.inf, -np.inf, 1.0], dtype=np.float32).reshape(-1, 1)
+    params = {**BASE, "objective": "regression", "min_data_in_leaf": 1, "min_data_in_bin": 1, "max_bin": 2}
+    booster = lgb.train(params, lgb.Dataset(X, np.isnan(X[:, 0]).astype(np.float64)), num_boost_round=3)
+    assert {node["threshold"] for node in splits(booster)} == {1e300}
+    margins = exported([TreeBlock(booster, (0,))], 1, X)
+    assert_same_margins(oracle(booster, X), margins)
+    assert margins[0] > margins[13] == margins[14] == margins[15]
+
+
 @pytest.mark.parametrize(
-    "threshold", [0.0, -0.0, 1e-40, -1e-40, 1e-36, -1e-36, 1e39, -1e39, 1e300, -1e300, 3e-35, 0.1]
+    "threshold", [0.0, -0.0, 1e-40, -1e-40, 1e-36, -1e-36, 1e39, -1e39, np.inf, -np.inf, 3e-35, 0.1]
 )
 @pytest.mark.parametrize("missing", ["None", "NaN"])
 @pytest.mark.parametrize("default_left", [True, False])
@@ -257,12 +268,11 @@ def test_every_kind_of_threshold_splits_as_lightgbm_does(
     threshold: float, missing: str, default_left: bool
 ) -> None:
     kind = 2 * default_left + 4 * ["None", "Zero", "NaN"].index(missing)
-    booster = written(threshold=repr(threshold), decision_type=kind, leaf_value="-1 2")
+    booster = written(threshold=float(threshold), decision_type=kind, leaf_value="-1 2")
     (node,) = splits(booster)
-    assert (threshold, missing, default_left) == (
-        node["threshold"],
-        node["missing_type"],
-        node["default_left"],
+    dumped = float(np.clip(threshold, -1e300, 1e300))
+    assert (dumped, missing, default_left) == tuple(
+        node[k] for k in ("threshold", "missing_type", "default_left")
     )
     rows = np.append(SPECIAL, np.float32([0.1, np.nextafter(np.float32(0.1), np.float32(0))])).reshape(-1, 1)
     expected = oracle(booster, rows)
@@ -272,7 +282,7 @@ def test_every_kind_of_threshold_splits_as_lightgbm_does(
 def written(**changed: object) -> lgb.Booster:
     """Write into the text of a model a tree that training would not grow."""
     X = np.arange(40, dtype=np.float32).reshape(-1, 1)
-    params = {**BASE, "objective": "regression", "num_leaves": 2}
+    params = {**BASE, "objective": "regression", "num_leaves": 2, "min_data_in_leaf": 1}
     text = lgb.train(params, lgb.Dataset(X, X[:, 0].copy()), num_boost_round=1).model_to_string()
     lines = [line.partition("=") for line in text.splitlines() if not line.startswith("tree_sizes")]
     return lgb.Booster(model_str="\n".join(f"{key}{eq}{changed.get(key, value)}" for key, eq, value in lines))
@@ -313,13 +323,14 @@ def test_an_early_stopped_booster_stops_at_its_best_iteration() -> None:
     )
     for boosting in ({}, {"boosting": "rf", "bagging_freq": 1, "bagging_fraction": 0.5}):
         train = lgb.Dataset(X, y)
-        params = {**BASE, "objective": "binary", "learning_rate": 0.5, **boosting}
+        params = {**BASE, "objective": "binary", "learning_rate": 0.2, **boosting}
         booster = lgb.train(
             params,
             train,
             num_boost_round=200,
             valid_sets=[lgb.Dataset(rows, flipped, reference=train)],
             callbacks=[lgb.early_stopping(5, verbose=False)],
+            keep_training_booster=True,  # otherwise the later trees are dropped
         )
         assert 0 < booster.best_iteration < booster.current_iteration()
         margins = exported([TreeBlock(booster, (0,))], 1, rows)
@@ -405,7 +416,7 @@ def test_a_row_does_not_depend_on_its_batch() -> None:
 
 
 def test_the_same_booster_gives_the_same_bytes() -> None:
-    booster, X = trained("multiclass")
+    booster = trained("multiclass")[0]
     again = lgb.Booster(model_str=booster.model_to_string())
     first, second, reloaded = (
         tree_ensemble([TreeBlock(b, (0, 1, 2), 0.5)], 3, "x", "y").SerializeToString(deterministic=True)
@@ -477,10 +488,6 @@ def test_blocks_that_make_no_sense_are_refused(
 
 @pytest.mark.parametrize("case", ["binary", "multiclass"])
 def test_onnxmltools_agrees_where_it_is_right(case: str) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from onnxmltools import convert_lightgbm
-        from onnxmltools.convert.common.data_types import FloatTensorType
     rng = np.random.default_rng(24)
     X = rng.normal(size=(600, 5)).astype(np.float32)
     params, classes, link = CASES[case]
@@ -528,18 +535,22 @@ def tiny_boosters(draw: st.DrawFn) -> tuple[lgb.Booster, Floats, float]:
         "feature_pre_filter": False,
         "min_data_in_leaf": 1,
         "min_data_in_bin": 1,
-        "min_sum_hessian_in_leaf": 0.0,
         "lambda_l2": 0.1,
     }
     if kind.startswith("multi"):
         params["num_class"] = classes
     if boosting == "rf":
         params |= {"bagging_freq": 1, "bagging_fraction": 0.7}
-    booster = lgb.train(params, lgb.Dataset(X, y), num_boost_round=draw(st.integers(1, 8)))
+    rounds = draw(st.integers(1, 8))
+    try:
+        booster = lgb.train(params, lgb.Dataset(X, y), num_boost_round=rounds)
+    except lgb.basic.LightGBMError as error:  # it estimates counts from hessians, and then checks them
+        assert "best_split_info" in str(error)  # noqa: PT017 -- other refusals are ours to see
+        reject()
     return booster, X, draw(st.sampled_from([1.0, -0.5, 0.125]))
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(tiny_boosters())
 def test_any_booster_on_any_data_is_the_same_in_onnx(drawn: tuple[lgb.Booster, Floats, float]) -> None:
     booster, X, scale = drawn

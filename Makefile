@@ -1,0 +1,70 @@
+# Everything here works on a machine with only Python (3.11 or newer), make and a package index.
+PYTHON ?= python3
+# CPU build where pip finds one; newer releases pull several GB of CUDA that a distillation has no use for.
+TORCH ?= torch==2.13.0
+
+VENV := .venv
+BIN := $(VENV)/bin
+EMBED_VENV := .venv-embed
+
+# uv where it is installed, else the standard library's venv and pip.
+UV := $(shell command -v uv 2>/dev/null)
+define install
+	@echo "setting up $(1): this takes a minute, once" >&2
+	$(if $(UV),test -d $(1) || uv venv --quiet --seed --python $(PYTHON) $(1),test -d $(1) || $(PYTHON) -m venv $(1))
+	$(if $(UV),uv pip install --quiet --python $(1)/bin/python $(2),$(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2))
+	@touch $@
+endef
+
+.PHONY: help demo test test-embed check fix bench model clean
+
+help:
+	@echo "make demo        fit a router on a small synthetic history, and route three prompts"
+	@echo "make test        the whole test suite"
+	@echo "make test-embed  the tests of the distillation, with CPU torch"
+	@echo "make check       what CI checks, changing nothing"
+	@echo "make fix         format, and mend what can be mended"
+	@echo "make bench       speed, memory and size"
+	@echo "make model       fit the default model again (DATA=folder with the histories)"
+
+$(VENV)/.demo: pyproject.toml
+	$(call install,$(VENV),-e '.[train]')
+
+$(VENV)/.dev: pyproject.toml
+	$(call install,$(VENV),-e '.[train,dev]')
+
+$(EMBED_VENV)/.ready: pyproject.toml
+	$(call install,$(EMBED_VENV),'$(TORCH)' -e '.[train,embed]' 'pytest>=8.3')
+
+demo: $(VENV)/.demo
+	@$(BIN)/python -m training synthetic --out demo
+	@$(BIN)/python -m training fit --history demo/history.parquet --tiers demo/tiers.toml --out demo/model >demo/fit.json
+	@echo; echo "Three prompts, routed by the model just fitted:"
+	@$(BIN)/tierwise route --model demo/model "Extract the order number from: order A-2291 was shipped on Monday."
+	@$(BIN)/tierwise route --model demo/model "Translate into French: the invoice is due on Friday."
+	@$(BIN)/tierwise route --model demo/model "Plan a rota for six nurses over two weeks: no one works three nights in a row, two are part-time, and every shift needs one senior. Show each step."
+	@echo; echo "The history is synthetic (training/synthetic.py). Next: your own, see README.md."
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n auto -m "not embed" tests
+
+test-embed: $(EMBED_VENV)/.ready
+	$(EMBED_VENV)/bin/python -m pytest -m embed tests/embed
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fix: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+DATA ?= ../shared/data
+model: $(VENV)/.demo
+	$(BIN)/python -m training fit --history $(DATA)/mmlu_pro.parquet $(DATA)/zeroeval.parquet $(DATA)/llmrouter_uiuc.parquet \
+		--tiers training/recipes/default.tiers.toml --notes training/recipes/default.md --name "tierwise default" \
+		--split group --embedding models/default --out models/default
+
+clean:
+	rm -rf $(VENV) $(EMBED_VENV) demo out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
