@@ -4,7 +4,7 @@ Pure. A curve is a set of policies, each a point (mean USD per prompt, mean qual
 what mixing those policies at random attains, and every number here is read off a hull. Tiers are columns,
 cheapest first; the top tier is the last. Quality is the realised score in [0, 1], known for every tier: leave
 out prompts that a tier did not answer. Computed in float64. Bad shapes and NaN raise ValueError.
-Sources: RouterBench (arXiv 2403.12031) for the hull and AIQ; RouteLLM (arXiv 2406.18665) for PGR, APGR, CPT.
+Source: RouterBench (arXiv 2403.12031) for the hull and AIQ.
 """
 
 from __future__ import annotations
@@ -17,16 +17,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
-    "Curve", "aiq", "apgr", "choose", "choose_by_price", "cpt", "gap_closed", "oracle_curve", "over_routing_rate",
-    "pgr", "random_curve", "regret_rate", "router_curve", "savings_at", "share_curve",
-    "sweep_prices",
+    "Curve", "aiq", "choose", "choose_by_price", "gap_closed", "oracle_curve", "over_routing_rate", "random_curve",
+    "regret_rate", "require_finite", "router_curve", "savings_at", "sweep_prices",
 ]  # fmt: skip
 
 Floats = NDArray[np.float64]
 Choice = NDArray[np.intp]
 
 _SAME_COST = 1e-9  # relative; sums in another order differ by less
-_SAME_QUALITY = 1e-12
+SAME_QUALITY = 1e-12  # absolute
 _NO_GAP = 1e-6  # an oracle's lead below one prompt in a million is rounding
 
 
@@ -46,7 +45,10 @@ class Curve:
     quality: Floats
 
     def __post_init__(self) -> None:
-        cost, quality = _finite(self.cost_usd, "cost_usd", 1), _finite(self.quality, "quality", 1)
+        cost, quality = (
+            require_finite(self.cost_usd, "cost_usd", 1),
+            require_finite(self.quality, "quality", 1),
+        )
         if cost.shape != quality.shape or not len(cost):
             raise ValueError(
                 f"a curve has one quality per cost and a point or more; found {cost.shape}, {quality.shape}"
@@ -84,7 +86,7 @@ class Curve:
     def cost_at(self, quality: float) -> float | None:
         """Return the least mean USD per prompt at which the hull has this quality; None if it never has."""
         hull = self._hull
-        if not quality <= hull.quality[-1] + _SAME_QUALITY:
+        if not quality <= hull.quality[-1] + SAME_QUALITY:
             return None
         return float(np.interp(quality, hull.quality, hull.cost_usd))
 
@@ -94,7 +96,7 @@ def choose(p: ArrayLike, epsilon: float) -> Choice:
 
     `p` is (n, k), `epsilon` 0 or more: 0 gives the cheapest tier of greatest p, 1 always the cheapest tier.
     """
-    scores = _finite(p, "p", 2)
+    scores = require_finite(p, "p", 2)
     if not epsilon >= 0:
         raise ValueError(f"epsilon is 0 or more; found {epsilon}")
     choice: Choice = (scores.max(axis=1, keepdims=True) - scores <= epsilon).argmax(axis=1)
@@ -106,8 +108,8 @@ def choose_by_price(p: ArrayLike, cost_usd: ArrayLike, price: float) -> Choice:
 
     `p` is (n, k), `cost_usd` (n, k) or (k,), `price` in quality per USD, finite, 0 or more. Lagrangian rule.
     """
-    scores = _finite(p, "p", 2)
-    cost = _finite(np.broadcast_to(np.asarray(cost_usd), scores.shape), "cost_usd", 2)
+    scores = require_finite(p, "p", 2)
+    cost = require_finite(np.broadcast_to(np.asarray(cost_usd), scores.shape), "cost_usd", 2)
     if not 0 <= price < np.inf:
         raise ValueError(f"price is finite and 0 or more; found {price}")
     value = scores - price * cost
@@ -144,7 +146,7 @@ def router_curve(
         Settings tried, 2 or more: all that matter, or quantiles of them, the extremes included.
     """
     quality, cost = _outcomes(quality, cost_usd)
-    p = _finite(p, "p", 2)
+    p = require_finite(p, "p", 2)
     if p.shape != quality.shape:
         raise ValueError(f"p and quality are both (prompts, tiers); found {p.shape} and {quality.shape}")
     single_cost, single_quality = _singles(quality, cost)
@@ -169,7 +171,7 @@ def sweep_prices(p: ArrayLike, cost_usd: ArrayLike, max_points: int = 200) -> Ch
 
     What a bootstrap resamples: the choices depend on scores and expected costs alone, not on outcomes.
     """
-    p = _finite(p, "p", 2)
+    p = require_finite(p, "p", 2)
     cost = np.broadcast_to(np.asarray(cost_usd, dtype=np.float64), p.shape)
     return np.stack([choose_by_price(p, cost, price) for price in _prices(p, cost, max_points)], axis=1)
 
@@ -261,54 +263,8 @@ def over_routing_rate(passed: ArrayLike, choice: ArrayLike) -> float:
     return _mean(np.any(cheaper & passed, axis=1))
 
 
-def pgr(quality: float, weak: float, strong: float) -> float:
-    """Return (quality - weak) / (strong - weak), RouteLLM's performance gap recovered; nan unless strong > weak."""
-    return (quality - weak) / (strong - weak) if strong - weak > _SAME_QUALITY else float("nan")
-
-
-def share_curve(gain: ArrayLike, quality: ArrayLike) -> tuple[Floats, Floats]:
-    """Return the share of strong calls and the PGR there, for two tiers, share ascending from 0 to 1.
-
-    Prompts go to the strong tier by descending `gain` (n,), such as p_strong - p_weak. Prompts of equal gain
-    are taken at random, so the curve is straight across them. `quality` is (n, 2): weak, strong.
-    """
-    quality, gain = _finite(quality, "quality", 2), _finite(gain, "gain", 1)
-    if not len(gain) or quality.shape != (len(gain), 2):
-        raise ValueError(
-            f"expected gain (n,), quality (n, 2), n 1 or more; found {gain.shape}, {quality.shape}"
-        )
-    _, group = np.unique(-gain, return_inverse=True)
-    share = np.append(0.0, np.cumsum(np.bincount(group)) / len(gain))
-    rise = np.bincount(group, weights=quality[:, 1] - quality[:, 0])
-    weak, strong = quality.mean(axis=0)
-    return share, np.array(
-        [pgr(weak + part, weak, strong) for part in np.append(0.0, np.cumsum(rise) / len(gain))]
-    )
-
-
-def apgr(gain: ArrayLike, quality: ArrayLike) -> float:
-    """Return the area under PGR over the share of strong calls; arguments as for `share_curve`.
-
-    Random order has 0.5. Nan unless the strong tier is better.
-    """
-    share, recovered = share_curve(gain, quality)
-    return float(np.trapezoid(recovered, share))
-
-
-def cpt(gain: ArrayLike, quality: ArrayLike, x: float) -> float | None:
-    """Return the least share of strong calls with PGR of x or more, such as 0.8 for RouteLLM's CPT(80 %).
-
-    Arguments as for `share_curve`. None where PGR never is, or the strong tier is not better.
-    """
-    share, recovered = share_curve(gain, quality)
-    reached = np.flatnonzero(recovered >= x - _SAME_QUALITY)
-    if not len(reached):
-        return None
-    i = int(reached[0])
-    return float(np.interp(x, recovered[i - 1 : i + 1], share[i - 1 : i + 1])) if i else 0.0
-
-
-def _finite(values: ArrayLike, name: str, dimensions: int) -> Floats:
+def require_finite(values: ArrayLike, name: str, dimensions: int) -> Floats:
+    """Return values as float64, or raise ValueError where their shape is another or one is not finite. Pure."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != dimensions or (dimensions == 2 and not array.shape[1]):
         raise ValueError(
@@ -320,7 +276,7 @@ def _finite(values: ArrayLike, name: str, dimensions: int) -> Floats:
 
 
 def _outcomes(quality: ArrayLike, cost_usd: ArrayLike) -> tuple[Floats, Floats]:
-    quality, cost = _finite(quality, "quality", 2), _finite(cost_usd, "cost_usd", 2)
+    quality, cost = require_finite(quality, "quality", 2), require_finite(cost_usd, "cost_usd", 2)
     if quality.shape != cost.shape or not len(quality):
         raise ValueError(
             f"quality and cost_usd are both (prompts, tiers), a prompt or more; found {quality.shape}, {cost.shape}"

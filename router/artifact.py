@@ -11,12 +11,13 @@ import gzip
 import hashlib
 import json
 import os
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from router.embedding import StaticEmbedding
+from router.embedding import EMBEDDING_FILES, StaticEmbedding
 from router.errors import ArtifactError, ConfigError
 from router.extractor import Extractor
 from router.manifest import Manifest, parse_manifest
@@ -73,12 +74,19 @@ def find_artifact(location: str | os.PathLike[str] | None = None) -> Path:
         tried = [package / "default", package.parent / "models" / "default"]
         source = " (the packaged default)"
     for folder in tried:
-        if (folder / MANIFEST_FILE).is_file():
+        if _holds_manifest(folder):
             return folder
     raise ArtifactError(
         f"no model{source}: expected a folder with {MANIFEST_FILE}, tried {', '.join(map(str, tried))}; "
         "fit one with `python -m training fit`, or check the path"
     )
+
+
+def _holds_manifest(folder: Path) -> bool:
+    try:
+        return (folder / MANIFEST_FILE).is_file()
+    except OSError:  # before Python 3.14: a name too long, or a folder that may not be read
+        return False
 
 
 def _fetch_registered(address: str) -> Path:
@@ -114,7 +122,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise ArtifactError(
             f"{path}: cannot be read ({error.strerror}); fit again, or check the path"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(
             f"{path}: not valid JSON ({error}); fit again, or copy the folder again"
         ) from error
@@ -146,7 +154,7 @@ def open_artifact(folder: Path) -> tuple[Manifest, Extractor, Scorer]:
                 f"{folder}: {name} is not the file that the manifest describes (its sha256 differs); "
                 "copy the folder again, or fit again"
             )
-    for name in (MODEL_FILE, GOLDEN_FILE):
+    for name in (MODEL_FILE, *EMBEDDING_FILES, GOLDEN_FILE):  # what decides is never unverified
         if name not in manifest.files:
             raise ArtifactError(f"{folder}: the manifest lists no {name}; fit again")
     extractor = Extractor(StaticEmbedding.load(folder))
@@ -175,7 +183,7 @@ def read_golden(folder: Path) -> list[dict[str, Any]]:
     try:
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             return [json.loads(line) for line in lines]
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
         raise ArtifactError(f"{path}: cannot be read ({type(error).__name__}); fit again") from error
 
 
@@ -186,7 +194,7 @@ def _check_golden(folder: Path, extractor: Extractor, scorer: Scorer) -> None:
         expected = np.array([case["p_pass"] for case in golden], dtype=np.float32)
         found, _ = scorer.score(extractor.extract_many(prompts))
         gap = float(np.abs(found - expected).max()) if len(golden) else float("inf")
-    except (KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # ONNX Runtime's errors share no narrower base
         raise ArtifactError(f"{folder}: {GOLDEN_FILE} does not fit the model ({error}); fit again") from error
     if not gap <= GOLDEN_TOLERANCE:
         raise ArtifactError(

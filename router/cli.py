@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from router import Decision, Policy, RequestError, Router, RouterError, __version__
 
@@ -33,8 +34,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """Repeats nothing that may be a prompt: one without its quotes, or without its command."""
+
+    def error(self, message: str) -> NoReturn:
+        message = re.sub(
+            r"(?s)unrecognized arguments: .*", "unknown arguments; put a prompt in quotes", message
+        )
+        super().error(re.sub(r"(?s)invalid choice: .* \(choose", "unknown (choose", message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="tierwise", description="The cheapest model tier that is enough.")
+    parser = _Parser(prog="tierwise", description="The cheapest model tier that is enough.")
     parser.add_argument("--version", action="version", version=f"tierwise {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -107,7 +118,7 @@ def _read_messages(path: str) -> Any:  # noqa: ANN401 - what the file holds is c
         messages = json.loads(raw)
     except OSError as error:
         raise RequestError(f"--messages {path}: cannot be read ({error.strerror}); check the path") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise RequestError(f"--messages {path}: not valid JSON; expected a list of chat messages") from None
     if not isinstance(messages, list):
         raise RequestError(

@@ -70,26 +70,29 @@ class StaticEmbedding:
                 f"embedding in {folder}: {', '.join(missing)} not found; distil or copy it again"
             )
         try:
-            table = np.load(folder / EMBEDDING_FILES[0], mmap_mode="r", allow_pickle=False)
-            scale = np.load(folder / EMBEDDING_FILES[1], allow_pickle=False)
+            # Unlike np.load, these two open nothing but a plain array.
+            table = np.lib.format.open_memmap(folder / EMBEDDING_FILES[0], mode="r")
+            with (folder / EMBEDDING_FILES[1]).open("rb") as file:
+                scale = np.lib.format.read_array(file, allow_pickle=False)
             tokenizer = Tokenizer.from_file(str(folder / EMBEDDING_FILES[2]))
             identity = json.loads((folder / EMBEDDING_FILES[3]).read_text(encoding="utf-8"))
         except Exception as error:  # tokenizers raises bare Exception on a bad file
             raise ArtifactError(
                 f"embedding in {folder}: cannot be read ({type(error).__name__}); distil or copy it again"
             ) from error
+        n_ids = 1 + max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
         if (
             table.dtype != np.int8
             or table.ndim != 2
             or scale.dtype != np.float32
             or scale.shape != table.shape[:1]
-            or tokenizer.get_vocab_size(with_added_tokens=True) > len(table)
+            or n_ids > len(table)
             or not isinstance(identity, dict)
         ):
             raise ArtifactError(
-                f"embedding in {folder}: expected an int8 table, a float32 scale for each row and a row for each "
-                f"token; found {table.dtype} {table.shape}, {scale.dtype} {scale.shape} and "
-                f"{tokenizer.get_vocab_size(with_added_tokens=True)} tokens"
+                f"embedding in {folder}: expected an int8 table, a float32 scale for each row, a row for each "
+                f"token and a JSON object; found {table.dtype} {table.shape}, {scale.dtype} {scale.shape}, "
+                f"{n_ids} token ids and a {type(identity).__name__}; distil or copy it again"
             )
         # A view without the memmap subclass: its indexing costs three times an ndarray's.
         return cls(np.asarray(table), scale, tokenizer, identity)

@@ -7,6 +7,7 @@ metrics, reference statistics, versions) stays readable in `document`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from router.costs import CostModel
@@ -108,9 +109,9 @@ def parse_manifest(document: object, source: str = "manifest.json") -> Manifest:
             files={_file_name(name): _text(digest) for name, digest in document["files"].items()},
             features=dict(document["features"]),
             ladder=ladder,
-            costs=CostModel.from_ladder(ladder, tuple(map(float, document["cost"]["mean_output_tokens"]))),
+            costs=CostModel.from_ladder(ladder, tuple(map(_finite, document["cost"]["mean_output_tokens"]))),
             default_epsilon=_share(decision["default_epsilon"]),
-            novelty_threshold=float(decision["novelty_threshold"]),
+            novelty_threshold=_finite(decision["novelty_threshold"]),
             certificate=Certificate(
                 alpha=tuple(_share(row["alpha"]) for row in rows),
                 epsilon=tuple(_share(row["epsilon"]) for row in rows),
@@ -119,7 +120,7 @@ def parse_manifest(document: object, source: str = "manifest.json") -> Manifest:
             ),
             document=document,
         )
-    except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, ConfigError) as error:
         detail = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
         raise ArtifactError(f"{source}: not a complete manifest: {detail}; fit again") from error
     return manifest
@@ -136,6 +137,13 @@ def _file_name(value: object) -> str:
     if name.startswith(".") or "/" in name or "\\" in name:
         raise ValueError(f"{name!r} is not a file of this folder")
     return name
+
+
+def _finite(value: object) -> float:
+    # A threshold of NaN would call nothing novel, and say nothing.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise ValueError(f"expected a finite number, found {value!r}")
+    return float(value)
 
 
 def _share(value: object) -> float:

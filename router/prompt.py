@@ -93,7 +93,7 @@ def _read_messages(messages: Sequence[Message]) -> PromptView:
         elif role in ("tool", "function"):
             n_tool_turns += 1
         tool_calls = message.get("tool_calls")
-        if isinstance(tool_calls, Sequence):
+        if isinstance(tool_calls, Sequence) and not isinstance(tool_calls, str):
             n_tool_turns += len(tool_calls)
         turns.append(text)
     n_system_chars = sum(map(len, system))
@@ -120,7 +120,7 @@ def _read_content(content: object) -> tuple[str, int]:
         return content, 0
     if content is None:  # an assistant turn that only calls tools
         return "", 0
-    if not isinstance(content, Sequence):
+    if not isinstance(content, Sequence) or isinstance(content, bytes | bytearray | memoryview):
         raise TypeError(
             f"a message's content is a str, None or a list of parts; found {type(content).__name__}"
         )
@@ -131,7 +131,7 @@ def _read_content(content: object) -> tuple[str, int]:
         text = part.get("text")
         if isinstance(text, str):
             texts.append(text)
-        elif "image" in str(part.get("type", "")):
+        if "image" in str(part.get("type", "")):
             images += 1
     return "\n".join(texts), images
 

@@ -5,6 +5,8 @@ Holds an ONNX Runtime session; `run` releases the interpreter's lock and is thre
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,16 +52,12 @@ class Scorer:
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's errors share no narrower base
             raise ArtifactError(f"{source}: ONNX Runtime cannot load the graph: {error}") from error
-        inputs = {value.name: value.shape for value in self._session.get_inputs()}
-        outputs = {value.name: value.shape for value in self._session.get_outputs()}
-        found = (
-            inputs.get(INPUT, [None])[-1],
-            outputs.get(P_PASS, [None])[-1],
-            outputs.get(NOVELTY, [None])[-1],
-        )
-        if found != (width, n_tiers, 1):
+        inputs = {value.name: (value.type, *value.shape) for value in self._session.get_inputs()}
+        outputs = {value.name: (value.type, *value.shape) for value in self._session.get_outputs()}
+        columns = [_columns(inputs.get(INPUT)), _columns(outputs.get(P_PASS)), _columns(outputs.get(NOVELTY))]
+        if len(inputs) != 1 or columns != [width, n_tiers, 1]:
             raise ArtifactError(
-                f"{source}: expected a graph from {width} features to {n_tiers} tiers and a novelty, "
+                f"{source}: expected a float32 graph from {width} features to {n_tiers} tiers and a novelty, for any number of rows; "
                 f"found inputs {inputs} and outputs {outputs}; fit again"
             )
 
@@ -67,3 +65,11 @@ class Scorer:
         """Return p_pass float32 (n, n_tiers) and novelty float32 (n,) for rows float32 (n, width)."""
         p_pass, novelty = self._session.run((P_PASS, NOVELTY), {INPUT: rows})
         return p_pass, novelty[:, 0]
+
+
+def _columns(value: tuple[Any, ...] | None) -> object:
+    """Return the columns of a float32 matrix of any number of rows; None for anything else."""
+    match value:
+        case ("tensor(float)", rows, columns) if not isinstance(rows, int):
+            return columns
+    return None

@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from sys import float_info
 from typing import Any
 
 from router.errors import ConfigError
@@ -191,11 +192,11 @@ def _number(
     default: float | None = None,
     above: float | None = None,
     least: float | None = None,
-    most: float = float("inf"),
+    most: float = float_info.max,
 ) -> float:
     value = table.get(key, default)
     bounds = f"above {above}" if above is not None else f"{least} or more"
-    if most < float("inf"):
+    if most < float_info.max:
         bounds += f", at most {most}"
     if value is None:
         raise ConfigError(f"{where}: {key} is missing; expected a number, {bounds}")
@@ -204,7 +205,6 @@ def _number(
         not number
         or not (value > above if above is not None else value >= (least or 0.0))
         or not value <= most
-        or value == float("inf")
     ):
         raise ConfigError(f"{where}: {key} is a number, {bounds}; found {value!r}")
     return float(value)

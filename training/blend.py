@@ -133,20 +133,25 @@ def cross_validate(
 
 
 def calibrate(margin: Floats, passed: NDArray[np.float32]) -> tuple[Floats, Floats]:
-    """Return slope and offset per tier that make a margin a calibrated log odds (Platt). Pure.
+    """Return slope and offset per tier that make a margin a calibrated log odds. Pure.
 
-    The slope stays positive and moderate, so that calibration never reverses or explodes a ranking. A tier
-    whose outcomes are all alike keeps its margin.
+    One slope for all tiers (a temperature), because a slope of its own per tier fits noise into exactly what
+    decisions rest on, the differences between tiers (docs/LOG.md); an offset per tier, at which its mean
+    probability is its pass rate. The slope stays positive and moderate, so that calibration never reverses or
+    explodes a ranking. A tier whose outcomes are all alike keeps its margin.
     """
     slope, offset = np.ones(margin.shape[1]), np.zeros(margin.shape[1])
-    for k, y in enumerate(passed.T):
-        seen = ~np.isnan(y)
-        if len(np.unique(y[seen])) < 2 or np.ptp(margin[seen, k]) == 0.0:
-            continue
-        platt = LogisticRegression(C=1.0, max_iter=1000).fit(margin[seen, k : k + 1], y[seen])
-        slope[k] = np.clip(platt.coef_[0, 0], *SLOPE_RANGE)
-        # The offset that keeps the mean right under the clipped slope.
-        offset[k] = _matching_offset(margin[seen, k] * slope[k], float(y[seen].mean()))
+    tiers = [k for k, y in enumerate(passed.T) if len(np.unique(y[~np.isnan(y)])) > 1]
+    if not tiers:
+        return slope, offset
+    row, tier = np.nonzero(~np.isnan(passed[:, tiers]))
+    y, z = passed[:, tiers][row, tier], margin[:, tiers][row, tier]
+    indicators = np.eye(len(tiers))[tier]
+    platt = LogisticRegression(C=100.0, fit_intercept=False, max_iter=1000)
+    slope[tiers] = np.clip(platt.fit(np.column_stack([z, indicators]), y).coef_[0, 0], *SLOPE_RANGE)
+    for k in tiers:
+        seen = ~np.isnan(passed[:, k])
+        offset[k] = _matching_offset(margin[seen, k] * slope[k], float(passed[seen, k].mean()))
     return slope, offset
 
 

@@ -226,11 +226,12 @@ def _distil_rows(teacher: str | Path, dimension: int) -> tuple[NDArray[np.float3
 def _load_teacher(teacher: str | Path) -> tuple[Any, Any]:
     from huggingface_hub import constants
     from transformers import AutoModel, AutoTokenizer
-    from transformers.utils import logging
+    from transformers.utils import logging as transformers_logging
 
     # Annotated, so that checking is the same with and without these libraries.
     auto_model: Any = AutoModel
     auto_tokenizer: Any = AutoTokenizer
+    logging: Any = transformers_logging
     offline: bool = constants.HF_HUB_OFFLINE
 
     folder = Path(teacher)
@@ -241,7 +242,7 @@ def _load_teacher(teacher: str | Path) -> tuple[Any, Any]:
             f"tried the folder {folder.resolve()}, which does not exist"
         )
     source = str(folder.resolve()) if is_local else str(teacher)
-    verbosity: Any = logging.get_verbosity()
+    verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # what its load report warns of is an error or harmless, see `absent`
     try:
         model, report = auto_model.from_pretrained(

@@ -7,6 +7,7 @@ writes at both ends.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,7 +40,7 @@ from training.progress import Progress
 from training.provenance import describe_files, git_commit, library_versions
 from training.reference import describe_reference
 
-__all__ = ["DEFAULT_MAX_REGRET", "LEAST_PROMPTS", "fit"]
+__all__ = ["DEFAULT_MAX_REGRET", "LEAST_PROMPTS", "add_arguments", "fit", "run"]
 
 LEAST_PROMPTS = 50
 """Fewer labelled prompts than this on the training part are refused."""
@@ -203,6 +204,61 @@ def fit(
         "metrics": metrics,
         "summary": summary,
     }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `python -m training fit`."""
+    add = parser.add_argument
+    add(
+        "--history",
+        required=True,
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="Parquet, JSONL or CSV; several files are one history",
+    )
+    add("--tiers", required=True, type=Path, metavar="FILE", help="TOML, cheapest tier first")
+    add(
+        "--out",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="folder of the artefact; an older artefact there is replaced",
+    )
+    add("--seed", type=int, default=0, metavar="N", help="same seed, same model (default: %(default)s)")
+    add(
+        "--split",
+        choices=("auto", *SPLIT_METHODS),
+        default="auto",
+        help="what judges: the history's own split, the newest prompts, or a hash of the group (default: the first of these that the history allows)",
+    )
+    add(
+        "--embedding",
+        type=Path,
+        metavar="DIR",
+        help="folder with an embedding (default: that of the default model)",
+    )
+    add("--name", default="tierwise", help="what the model card calls the model (default: %(default)s)")
+    add(
+        "--notes",
+        type=Path,
+        metavar="FILE",
+        help="Markdown for the model card: what the model is good for, and what not",
+    )
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Run `python -m training fit`."""
+    return fit(
+        options.history,
+        options.tiers,
+        options.out,
+        seed=options.seed,
+        split_method=options.split,
+        embedding=options.embedding,
+        name=options.name,
+        notes=options.notes,
+    )
 
 
 def _now() -> str:

@@ -299,16 +299,18 @@ FITTERS: dict[str, Callable[[Design, int], Member]] = {
 def find_prototypes(design: Design, seed: int) -> Floats:
     """Return prototypes of the embedding, float64 (width, m): unit columns, zero on the shape features. Pure.
 
-    Prompts without a known token have no direction and found no prototype.
+    Prompts without a known token have no direction and found no prototype. A cluster of opposite vectors has
+    none either; its column is zero.
     """
     vectors = design.X[:, : design.dimension]
     vectors = vectors[np.abs(vectors).sum(1) > 0]
-    distinct = len(np.unique(vectors, axis=0)) if len(vectors) < 10 * PROTOTYPE_COUNT else len(vectors)
+    distinct = len({row.tobytes() for row in vectors})
     count = max(1, min(PROTOTYPE_COUNT, distinct, len(vectors) // ROWS_PER_PROTOTYPE))
     centers = np.zeros((design.X.shape[1], count))
     if len(vectors):
         found = KMeans(count, n_init=1, max_iter=30, random_state=seed).fit(vectors).cluster_centers_
-        centers[: design.dimension] = (found / np.linalg.norm(found, axis=1, keepdims=True)).T
+        norm = np.linalg.norm(found, axis=1, keepdims=True)
+        centers[: design.dimension] = (found / np.where(norm > 0.0, norm, 1.0)).T
     return centers
 
 

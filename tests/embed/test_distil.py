@@ -374,6 +374,16 @@ def test_a_failed_check_replaces_nothing_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == [out]
 
 
+def test_a_failed_rename_puts_the_old_folder_back(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "embedding.json").write_text("old")
+    with pytest.raises(FileNotFoundError):
+        distilling._publish(tmp_path / "never-written", out, tmp_path / "old")
+    assert contents(out) == {"embedding.json": b"old"}
+    assert list(tmp_path.iterdir()) == [out]
+
+
 def test_a_missing_extra_names_the_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "model2vec", None)
     with pytest.raises(ConfigError, match=r"pip install 'tierwise\[embed\]'"):

@@ -1,0 +1,93 @@
+"""What each member of the blend, and each subset of them, is worth on real histories.
+
+Grouped five-fold cross-validation on all rows, as a fit does it on its training part:
+`python -m bench.members --data ../shared/data`. Reports the share of the gap between random mixing and the
+oracle that is closed, swept over a price per tier and over epsilon, and the log loss.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from eval.calibration import log_loss
+from eval.curve import gap_closed, oracle_curve, random_curve, router_curve
+from eval.history import read_history
+from eval.outcomes import tabulate
+from router.artifact import find_artifact
+from router.embedding import StaticEmbedding
+from router.extractor import Extractor
+from router.tiers import read_tiers
+from training.blend import CANDIDATES, calibrate, cross_validate, sigmoid
+from training.members import Design
+
+__all__ = ["main", "measure_history"]
+
+
+def measure_history(
+    history: Path, tiers: Path, extractor: Extractor, seed: int = 0
+) -> dict[str, dict[str, float]]:
+    """Return, per candidate, `gap_price`, `gap_epsilon` and `log_loss`, out of fold."""
+    outcomes = tabulate(read_history(history), read_tiers(tiers))
+    X = extractor.extract_many(outcomes.prompts)
+    design = Design(X, extractor.embedding.dimension, outcomes.passed, outcomes.label())
+    validation = cross_validate(design, outcomes.groups, seed)
+    rows = outcomes.complete
+    score, cost = outcomes.score[rows], outcomes.cost_usd[rows]
+    ends = random_curve(score, cost), oracle_curve(score, cost)
+    results = {}
+    for members in CANDIDATES:
+        margin = validation.blend(members)
+        slope, offset = calibrate(margin, outcomes.passed)
+        p = sigmoid(margin * slope + offset)
+        results["+".join(members)] = {
+            "gap_price": gap_closed(router_curve(p[rows], score, cost, "price"), *ends),
+            "gap_epsilon": gap_closed(router_curve(p[rows], score, cost, "gain"), *ends),
+            "log_loss": float(np.mean([log_loss(p[:, k], outcomes.passed[:, k]) for k in range(p.shape[1])])),
+        }
+    return results
+
+
+def main() -> None:
+    """Measure every history in a folder that has a ladder beside it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path("../shared/data"),
+        help="folder with NAME.parquet and NAME.tiers.toml",
+    )
+    options = parser.parse_args()
+    extractor = Extractor(StaticEmbedding.load(find_artifact()))
+    table: dict[str, Any] = {}
+    with threadpool_limits(1):
+        for tiers in sorted(options.data.glob("*.tiers.toml")):
+            name = tiers.name.removesuffix(".tiers.toml")
+            table[name] = measure_history(tiers.with_name(f"{name}.parquet"), tiers, extractor)
+            print(f"{name}: done", file=sys.stderr)
+    if not table:
+        parser.error(f"--data {options.data}: holds no NAME.tiers.toml beside a NAME.parquet")
+    for metric in ("gap_price", "gap_epsilon", "log_loss"):
+        print(
+            f"\n{metric:<36}" + "".join(f"{name[:17]:>19}" for name in table) + f"{'mean':>8}",
+            file=sys.stderr,
+        )
+        for candidate in next(iter(table.values())):
+            values = [table[name][candidate][metric] for name in table]
+            print(
+                f"{candidate:<36}"
+                + "".join(f"{value:>19.3f}" for value in values)
+                + f"{np.mean(values):>8.3f}",
+                file=sys.stderr,
+            )
+    print(json.dumps({"bench": "members", "histories": table}))
+
+
+if __name__ == "__main__":
+    main()
