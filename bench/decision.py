@@ -1,12 +1,13 @@
 """How long one decision takes, by length of the prompt.
 
 `python -m bench.decision [--data ../shared/data] [--prompts 1000] [--passes 3]`. At each length, on distinct
-texts that no call has seen before the first pass: `Router.route`; the `tokenizers` encode of the same whole
-text; the ONNX call alone; and `route_many` in batches of 256, per prompt. The three single calls are timed
-for one text after the other, each going first in turn, so that other jobs on the machine disturb all alike:
-ratios are what to trust. p50 and p99 are over every call. `p99_best` is over each text's best pass, which
-leaves out what the machine did meanwhile, and also anything that a cache saves on the second pass. Texts are
-the prompts of the histories in the data folder, joined and cut; synthetic ones where there is no folder.
+texts: `Router.route`; the `tokenizers` encode of the same whole text; the ONNX call alone; and `route_many`
+in batches of 256, per prompt. The three single calls take turns every 25 texts, so that other jobs on the
+machine disturb all alike, and a long encode does not leave its cold caches to the next call: ratios are what
+to trust. p50 and p99 are over every call. "Best p99" is over each text's best pass, which leaves out what the
+machine did meanwhile, and also what a cache saves on a second pass. `route_many` is the median batch, each by
+its best pass. Texts are the prompts of the histories in the data folder, joined and cut; synthetic ones where
+there is no folder.
 """
 
 from __future__ import annotations
@@ -33,7 +34,12 @@ LENGTHS = (220, 500, 2_000, 32_000)
 BATCH = 256
 LEAST_PROMPTS = 1000
 WARM_UP = 50
+BLOCK = 25
 CALLS = ("route", "tokenizer", "onnx")
+
+
+Call = Callable[[int], object]
+"""Does something with the text of that number."""
 
 
 def read_texts(data: Path) -> tuple[list[str], str]:
@@ -69,14 +75,16 @@ def cut_texts(prompts: list[str], length: int, n: int, seed: int = 0) -> list[st
     raise SystemExit(f"bench: {len(texts)} distinct texts of {length} characters, {n} needed")
 
 
-def time_calls(calls: list[Callable[[], object]], first: int) -> list[int]:
-    """Return the nanoseconds of each call; the call numbered `first` (modulo their number) starts."""
-    taken = [0] * len(calls)
+def time_calls(calls: list[Call], block: range, first: int) -> NDArray[np.float64]:
+    """Return (calls, block) microseconds; the call numbered `first` (modulo their number) starts."""
+    taken = np.empty((len(calls), len(block)))
     for k in range(len(calls)):
-        call = calls[(first + k) % len(calls)]
-        start = perf_counter_ns()
-        call()
-        taken[(first + k) % len(calls)] = perf_counter_ns() - start
+        turn = (first + k) % len(calls)
+        call = calls[turn]
+        for column, i in enumerate(block):
+            start = perf_counter_ns()
+            call(i)
+            taken[turn, column] = (perf_counter_ns() - start) / 1000
     return taken
 
 
@@ -87,22 +95,29 @@ def measure_length(
     extractor, scorer, tokenizer = tools
     rows = extractor.extract_many(texts)  # for the ONNX call alone; the router has its own extractor
 
-    def calls(i: int) -> list[Callable[[], object]]:
-        return [
-            lambda: router.route(texts[i]),
-            lambda: tokenizer.encode(texts[i], add_special_tokens=False),
-            lambda: scorer.score(rows[i : i + 1]),
+    calls: list[Call] = [
+        lambda i: router.route(texts[i]),
+        lambda i: tokenizer.encode(texts[i], add_special_tokens=False),
+        lambda i: scorer.score(rows[i : i + 1]),
+    ]
+    time_calls(calls, range(WARM_UP), 0)
+    blocks = [range(i, min(i + BLOCK, len(texts))) for i in range(WARM_UP, len(texts), BLOCK)]
+    taken = np.stack(
+        [
+            np.hstack([time_calls(calls, block, b + p) for b, block in enumerate(blocks)])
+            for p in range(passes)
         ]
-
-    for i in range(WARM_UP):
-        time_calls(calls(i), i)
-    timed = range(WARM_UP, len(texts))
-    taken = np.array([[time_calls(calls(i), i + p) for i in timed] for p in range(passes)])
-    batches = []
-    for start in [i for i in timed if (i - WARM_UP) % BATCH == 0 and i + BATCH <= len(texts)] * passes:
-        begin = perf_counter_ns()
-        router.route_many(texts[start : start + BATCH])
-        batches.append((perf_counter_ns() - begin) / BATCH)
+    )  # (passes, calls, texts)
+    batches = np.array(
+        [
+            time_calls(
+                [lambda i: router.route_many(texts[i : i + BATCH])],
+                range(WARM_UP, len(texts) - BATCH + 1, BATCH),
+                0,
+            )[0]
+            for _ in range(passes)
+        ]
+    )
 
     # What was timed gives right answers: alone, in a batch and from the rows, to float32 rounding.
     single = [router.route(text) for text in texts]
@@ -115,12 +130,12 @@ def measure_length(
         for a, b in zip(single, together, strict=True)
     ), "a batch changes the decision"
     assert len(np.unique(alone, axis=0)) > len(texts) // 2, "different texts get one answer"
-    result: dict[str, Any] = {name: summarise(taken[:, :, k] / 1000) for k, name in enumerate(CALLS)}
-    ratio = taken[:, :, 0] / taken[:, :, 1]
+    result: dict[str, Any] = {name: summarise(taken[:, k]) for k, name in enumerate(CALLS)}
+    ratio = np.median(taken[:, 0]) / np.median(taken[:, 1])
     return {
         **result,
-        "route_over_tokenizer": round(float(np.median(ratio)), 3),
-        "route_many_us": round(float(np.median(batches)) / 1000, 1),
+        "route_over_tokenizer": round(float(ratio), 3),
+        "route_many_us": round(float(np.median(batches.min(axis=0))) / BATCH, 1),
     }
 
 
@@ -160,7 +175,7 @@ def main() -> None:
         assert {len(text) for text in texts} == {length}, "texts of another length"
         lengths[str(length)] = measure_length(router, tools, texts, options.passes)
     header = (
-        "characters", "route p50", "p99", "best p99", "tokenizer p50", "p99", "ONNX p50", "p99",
+        "us, by characters", "route p50", "p99", "best p99", "tokenizer p50", "p99", "ONNX p50", "p99",
         "route / tokenizer", "route_many",
     )  # fmt: skip
     rows = [
@@ -183,7 +198,7 @@ def main() -> None:
         "batch": BATCH,
         "lengths": lengths,
     }
-    report(document, f"us per decision; {options.prompts:,} texts per length", render_table(header, rows))
+    report(document, render_table(header, rows))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from router.artifact import find_artifact
 from router.embedding import StaticEmbedding
 from router.extractor import Extractor
 from router.tiers import read_tiers
+from training import members
 from training.blend import CANDIDATES, calibrate, cross_validate, sigmoid
 from training.members import Design
 
@@ -42,11 +43,11 @@ def measure_history(
     score, cost = outcomes.score[rows], outcomes.cost_usd[rows]
     ends = random_curve(score, cost), oracle_curve(score, cost)
     results = {}
-    for members in CANDIDATES:
-        margin = validation.blend(members)
+    for candidate in CANDIDATES:
+        margin = validation.blend(candidate)
         slope, offset = calibrate(margin, outcomes.passed)
         p = sigmoid(margin * slope + offset)
-        results["+".join(members)] = {
+        results["+".join(candidate)] = {
             "gap_price": gap_closed(router_curve(p[rows], score, cost, "price"), *ends),
             "gap_epsilon": gap_closed(router_curve(p[rows], score, cost, "gain"), *ends),
             "log_loss": float(np.mean([log_loss(p[:, k], outcomes.passed[:, k]) for k in range(p.shape[1])])),
@@ -63,7 +64,20 @@ def main() -> None:
         default=Path("../shared/data"),
         help="folder with NAME.parquet and NAME.tiers.toml",
     )
+    parser.add_argument(
+        "--set",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="a number among the constants of training.members, such as TREE_ROUNDS 200",
+    )
     options = parser.parse_args()
+    for constant, value in options.set:
+        number = getattr(members, constant, None)
+        if not isinstance(number, int | float):
+            parser.error(f"--set {constant}: is no number in training.members")
+        setattr(members, constant, type(number)(value))
     extractor = Extractor(StaticEmbedding.load(find_artifact()))
     table: dict[str, Any] = {}
     with threadpool_limits(1):
@@ -86,7 +100,7 @@ def main() -> None:
                 + f"{np.mean(values):>8.3f}",
                 file=sys.stderr,
             )
-    print(json.dumps({"bench": "members", "histories": table}))
+    print(json.dumps({"bench": "members", "set": dict(options.set), "histories": table}))
 
 
 if __name__ == "__main__":

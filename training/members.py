@@ -34,7 +34,7 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
-# Shallow and strongly regularised: FINDINGS on three histories, and docs/LOG.md.
+# Shallow and strongly regularised; what was tried beside these numbers is in docs/LOG.md.
 TREE_PARAMETERS = {
     "num_leaves": 6,
     "learning_rate": 0.03,
@@ -50,7 +50,7 @@ TREE_PARAMETERS = {
     "verbose": -1,
 }
 TREE_ROUNDS = 100
-LINEAR_C = 0.0003
+LINEAR_C = 0.001
 PROTOTYPE_COUNT = 64
 PROTOTYPE_TEMPERATURE = 0.1
 ROWS_PER_PROTOTYPE = 10
@@ -171,7 +171,8 @@ class Linear:
     def _fit(cls, design: Design, columns: slice, c: float) -> Linear:
         X = design.X[:, columns].astype(np.float64)
         mean, spread = X.mean(0), np.maximum(X.std(0), LEAST_SPREAD)
-        X = (X - mean) / spread
+        X -= mean  # in place: a copy of all rows in float64 is what a fit's memory peaks at
+        X /= spread
         weights = np.zeros((design.X.shape[1], design.n_tiers))
         bias = np.zeros(design.n_tiers)
         for k, y in enumerate(design.passed.T):

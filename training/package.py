@@ -6,11 +6,13 @@ loader that serving uses, and then renamed into place. A crash at any point leav
 
 from __future__ import annotations
 
+import ctypes
 import gzip
 import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -41,14 +43,20 @@ def check_target(out: Path) -> None:
         raise ConfigError(f"--out {out}: is a file; name a folder")
     if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST_FILE).is_file():
         raise ConfigError(f"--out {out}: holds files that are not an artefact; name an empty or new folder")
+    parent = _folder_itself(out).parent
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+        parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(
             f"--out {out}: its parent cannot be made ({error.strerror}); name another folder"
         ) from error
-    if not os.access(out.parent, os.W_OK):
-        raise ConfigError(f"--out {out}: {out.parent} is not writable; name another folder")
+    if not os.access(parent, os.W_OK):
+        raise ConfigError(f"--out {out}: {parent} is not writable; name another folder")
+
+
+def _folder_itself(out: Path) -> Path:
+    """Return what a rename replaces: "." has no name, and a link stays a link."""
+    return out.resolve() if out.is_symlink() or out.name in ("", "..") else out
 
 
 def model_id_of(model: bytes, decision: dict[str, Any], features: dict[str, Any]) -> str:
@@ -92,13 +100,14 @@ def write_artifact(
     ConfigError
         The folder cannot be written, for want of room or of rights; what was there stays.
     """
+    target = _folder_itself(out)
     try:
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         try:
             document = _fill(work, model, embedding, golden, manifest, card)
             open_artifact(work)  # what serving would refuse is never published
             work.chmod(0o755)
-            _swap(work, out)
+            _swap(work, target)
         finally:
             shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
@@ -140,17 +149,29 @@ def _fill(
 
 
 def _swap(work: Path, out: Path) -> None:
-    """Put the new folder in place of the old one; a folder cannot be renamed over one that is not empty."""
+    """Put the new folder in place of the old one, which ends up in `work` or is deleted."""
     if not out.exists() or not any(out.iterdir()):
-        work.rename(out) if not out.exists() else work.replace(out)
+        work.replace(out)
         return
+    if _exchange(work, out):
+        return
+    # Elsewhere a folder cannot be renamed over one that is not empty: for a moment there is none.
     old = Path(tempfile.mkdtemp(prefix=f".{out.name}.old.", dir=out.parent))
-    out.rename(old / out.name)
     try:
+        out.rename(old / out.name)
         work.rename(out)
-    except OSError:
-        (old / out.name).rename(out)
-        raise
     finally:
-        if out.exists():
-            shutil.rmtree(old, ignore_errors=True)
+        if not out.exists():
+            (old / out.name).rename(out)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two folders in a single step; False where the system or the file system cannot."""
+    paths = os.fsencode(one), os.fsencode(other)
+    if sys.platform == "linux":  # AT_FDCWD, and RENAME_EXCHANGE of renameat2(2)
+        call = getattr(ctypes.CDLL(None), "renameat2", None)
+        return call is not None and call(-100, paths[0], -100, paths[1], 2) == 0
+    if sys.platform == "darwin":  # RENAME_SWAP of renamex_np(2)
+        return bool(ctypes.CDLL(None).renamex_np(*paths, 2) == 0)
+    return False

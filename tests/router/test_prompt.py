@@ -188,7 +188,7 @@ def test_images_are_counted_whatever_else_their_part_holds(kind: str) -> None:
     ids=lambda prompt: type(prompt).__name__,
 )
 def test_a_wrong_type_is_a_type_error(prompt: Any) -> None:
-    with pytest.raises(TypeError, match="found|mapping"):
+    with pytest.raises(TypeError, match="found "):
         read_prompt(prompt)
 
 

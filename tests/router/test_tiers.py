@@ -176,7 +176,7 @@ def test_names_and_models_stand_once() -> None:
     ("content", "words"),
     [
         (None, ["cannot be read", "No such file", "check the path"]),
-        (b'pass_score = 0.5\n[[tier]]\nname = "sm\xe4ll"', ["expected UTF-8", "byte 37", "save it as UTF-8"]),
+        (b'pass_score = 0.5\n[[tier]]\nname = "sm\xe4ll"', ["expected UTF-8", "byte 36", "save it as UTF-8"]),
         (b"\xff\xfe[\x00", ["expected UTF-8", "byte 0"]),
         (b"[[tier]\nname = 1", ["not valid TOML", "line 1"]),
         (b'[[tier]]\nname = "a"\nname = "b"', ["not valid TOML"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from eval.outcomes import UNKNOWN
 from router.features import FEATURE_NAMES
@@ -86,6 +87,13 @@ def start_training(*arguments: str | Path, **environment: str) -> subprocess.Pop
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Linear algebra on one thread, as in a fit: more would fight over the cores that the tests share."""
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,225 @@
+"""The commands answer on stdout, fail on stderr with a code that says whose fault it is, and repeat no prompt."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from toys import reseal
+
+from router import Policy, Router, __version__
+
+PRIVATE = "confidential zebra"  # stands in the prompts here, and in no error
+
+
+class Run(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Cli = Callable[..., Run]
+
+
+@pytest.fixture
+def cli(python: Callable[..., Any]) -> Cli:
+    def run(*arguments: str, stdin: bytes = b"", **environment: str) -> Run:
+        done = python("-m", "router", *arguments, stdin=stdin, **environment)
+        err = done.stderr.decode()
+        assert PRIVATE not in err
+        assert "Traceback" not in err
+        return Run(done.returncode, done.stdout.decode(), err)
+
+    return run
+
+
+@pytest.fixture
+def model(toy_artifact: Path) -> tuple[str, str]:
+    return ("--model", str(toy_artifact))
+
+
+def refused(run: Run, code: int, *words: str) -> None:
+    assert (code, "") == (run.code, run.out)
+    assert run.err.startswith(("error: ", "usage: "))
+    assert [] == [word for word in words if word not in run.err]
+
+
+def test_route_answers_in_words(cli: Cli, model: tuple[str, str]) -> None:
+    run = cli("route", "hello", "--epsilon", "1", *model)
+    assert (0, "") == (run.code, run.err)
+    first, *bars, last = run.out.splitlines()
+    assert first.startswith("small (tiny-1): sufficient, ")
+    assert [" > small", "   mediu", "   large"] == [bar[:8] for bar in bars]
+    assert re.fullmatch(r"   expected cost \$0\.0000\d\d, novelty 0\.\d{3}, model tw-toy", last)
+
+
+@pytest.mark.parametrize(
+    ("options", "policy"),
+    [
+        ([], None),
+        (["--max-regret", "0"], Policy(max_regret=0.0)),
+        (["--epsilon", "0"], Policy(epsilon=0.0)),
+        (["--floor", "medium", "--ceiling", "medium"], Policy(floor="medium", ceiling="medium")),
+        (["--allow", "small, large"], Policy(allow=("small", "large"))),
+    ],
+)
+def test_route_gives_the_routers_decision_as_json(
+    cli: Cli, model: tuple[str, str], toy_router: Router, options: list[str], policy: Policy | None
+) -> None:
+    run = cli("route", PRIVATE, "--json", *options, *model)
+    assert (0, "") == (run.code, run.err)
+    assert toy_router.route(PRIVATE, policy).to_dict() == json.loads(run.out)
+    assert PRIVATE not in run.out
+
+
+@pytest.mark.parametrize(
+    "text", [PRIVATE.encode(), b"", b"\xff\xfe\x80", b"x" * 1_000_000, "世界\n".encode()]
+)
+def test_route_reads_standard_input(
+    cli: Cli, model: tuple[str, str], toy_router: Router, text: bytes
+) -> None:
+    run = cli("route", "-", "--json", *model, stdin=text)
+    assert (0, "") == (run.code, run.err)
+    assert toy_router.route(text.decode("utf-8", "surrogateescape")).to_dict() == json.loads(run.out)
+
+
+def test_route_reads_messages(cli: Cli, model: tuple[str, str], toy_router: Router, tmp_path: Path) -> None:
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": PRIVATE}]
+    path = tmp_path / "messages.json"
+    path.write_text(json.dumps(messages), encoding="utf-8")
+    expected = toy_router.route(messages).to_dict()
+    for run in (
+        cli("route", "--messages", str(path), "--json", *model),
+        cli("route", "--messages", "-", "--json", *model, stdin=path.read_bytes()),
+        cli("route", "--messages", "-", "--json", *model, stdin=path.read_text().encode("utf-16")),
+    ):
+        assert (0, "") == (run.code, run.err)
+        assert expected == json.loads(run.out)
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (f"{PRIVATE}".encode(), "not valid JSON"),
+        (f'[{{"role": "user", "content": "{PRIVATE}"'.encode(), "not valid JSON"),
+        (b"\xff\xfe\xfa", "not valid JSON"),
+        (b"[" * 200_000, "not valid JSON"),
+        (f'"{PRIVATE}"'.encode(), "expected a JSON list of chat messages, found str"),
+        (f'{{"role": "user", "content": "{PRIVATE}"}}'.encode(), "found dict"),
+        (f'["{PRIVATE}"]'.encode(), "a chat message is a mapping"),
+        (f'[{{"role": "user", "content": {{"text": "{PRIVATE}"}}}}]'.encode(), "a list of parts; found dict"),
+        (b"null", "found NoneType"),
+    ],
+    ids=["text", "cut", "binary", "deep", "string", "object", "strings", "content", "null"],
+)
+def test_messages_of_another_form_are_refused(
+    cli: Cli, model: tuple[str, str], tmp_path: Path, content: bytes, word: str
+) -> None:
+    path = tmp_path / "messages.json"
+    path.write_bytes(content)
+    refused(cli("route", "--messages", str(path), *model), 2, str(path), word)
+
+
+def test_messages_that_are_not_there_are_refused(cli: Cli, model: tuple[str, str], tmp_path: Path) -> None:
+    refused(cli("route", "--messages", str(tmp_path / "no.json"), *model), 2, "no.json", "check the path")
+    refused(cli("route", "--messages", str(tmp_path), *model), 2, "cannot be read")
+
+
+def test_one_prompt_is_expected(cli: Cli, model: tuple[str, str]) -> None:
+    refused(cli("route", *model), 2, "expected one of a prompt and --messages")
+    refused(cli("route", PRIVATE, "--messages", "-", *model), 2, "expected one of a prompt and --messages")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--floor", "mediun"], ["did you mean medium?", "small, medium, large"]),
+        (["--ceiling", "none"], ["unknown tier 'none'"]),
+        (["--allow", "small,,large"], ["unknown tier ''"]),
+        (["--floor", "large", "--ceiling", "small"], ["floor large is dearer than ceiling small"]),
+        (["--epsilon", "nan"], ["epsilon is a number from 0 to 1; found nan"]),
+        (["--max-regret", "5"], ["max_regret is a number from 0 to 1; found 5.0"]),
+        (["--max-regret", "0", "--epsilon", "0"], ["found both"]),
+        (["--epsilon", "little"], ["invalid float value"]),
+    ],
+)
+def test_a_policy_that_does_not_fit_is_refused(
+    cli: Cli, model: tuple[str, str], options: list[str], words: list[str]
+) -> None:
+    refused(cli("route", PRIVATE, *options, *model), 2, *words)
+
+
+def test_a_model_that_is_not_there_is_refused(cli: Cli, tmp_path: Path) -> None:
+    nowhere = str(tmp_path / "nowhere")
+    refused(cli("route", PRIVATE, "--model", nowhere), 1, nowhere, "check the path")
+    refused(cli("route", PRIVATE, "--model", "x" * 5000), 1, "check the path")
+    refused(cli("route", PRIVATE, TIERWISE_MODEL=nowhere), 1, nowhere, "$TIERWISE_MODEL")
+    refused(cli("inspect", nowhere), 1, nowhere)
+
+
+def test_the_variable_names_the_model(cli: Cli, toy_artifact: Path) -> None:
+    run = cli("route", PRIVATE, "--json", TIERWISE_MODEL=str(toy_artifact))
+    assert (0, "tw-toy") == (run.code, json.loads(run.out)["model_id"])
+    assert 0 == cli("inspect", TIERWISE_MODEL=str(toy_artifact)).code
+
+
+@pytest.mark.parametrize("text", ["\udcff\udc80", "-5 + 3 = ?", "", "日本語 🙂", "\u202e\x07"])
+def test_odd_prompts_are_answered(cli: Cli, model: tuple[str, str], toy_router: Router, text: str) -> None:
+    run = cli("route", text, "--json", *model)
+    assert (0, "") == (run.code, run.err)
+    assert toy_router.route(text).to_dict() == json.loads(run.out)
+
+
+def test_a_terminal_without_utf8_is_answered(cli: Cli, model: tuple[str, str]) -> None:
+    run = cli("route", "hello", *model, PYTHONIOENCODING="ascii", LC_ALL="C", PYTHONUTF8="0")
+    assert (0, "") == (run.code, run.err)
+    assert "█" in run.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["route", "Summarise", *PRIVATE.split(), PRIVATE], "put a prompt in quotes"),
+        (["route", "Summarise", "--strict", PRIVATE], "put a prompt in quotes"),
+        ([PRIVATE], "choose from"),
+        ([f"{PRIVATE} (choose {PRIVATE}"], "choose from"),
+        (["rout", PRIVATE], "choose from"),
+        ([], "required: COMMAND"),
+    ],
+)
+def test_a_slip_at_the_keyboard_repeats_no_prompt(cli: Cli, arguments: list[str], word: str) -> None:
+    refused(cli(*arguments), 2, word)
+
+
+def test_inspect_describes_a_verified_model(cli: Cli, toy_artifact: Path) -> None:
+    run = cli("inspect", str(toy_artifact))
+    assert (0, "") == (run.code, run.err)
+    for word in ("tw-toy", "fitted 2025-01-31", str(toy_artifact), "verified", "tiny-1, tiny-2", "5.0%"):
+        assert word in run.out
+
+
+def test_inspect_gives_the_manifest_as_json(cli: Cli, toy_artifact: Path) -> None:
+    run = cli("inspect", str(toy_artifact), "--json")
+    assert (0, "") == (run.code, run.err)
+    assert json.loads((toy_artifact / "manifest.json").read_bytes()) == json.loads(run.out)
+
+
+def test_inspect_without_a_certificate_says_so(cli: Cli, toy_artifact_copy: Path) -> None:
+    reseal(toy_artifact_copy, certificate={"delta": 0.05, "n": 12, "table": []})
+    run = cli("inspect", str(toy_artifact_copy))
+    assert (0, "") == (run.code, run.err)
+    assert "Certificate: none" in run.out
+
+
+def test_inspect_refuses_a_damaged_model(cli: Cli, toy_artifact_copy: Path) -> None:
+    (toy_artifact_copy / "model.onnx").write_bytes(b"")
+    for options in ([], ["--json"]):
+        refused(cli("inspect", str(toy_artifact_copy), *options), 1, "model.onnx is not the file")
+
+
+def test_version(cli: Cli) -> None:
+    assert Run(0, f"tierwise {__version__}\n", "") == cli("--version")

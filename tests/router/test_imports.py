@@ -1,0 +1,133 @@
+"""What `import router` loads, what loading a model adds, and which way dependencies point."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NEVER = {
+    "fastapi",
+    "pydantic",
+    "pandas",
+    "lightgbm",
+    "sklearn",
+    "scipy",
+    "mlflow",
+    "torch",
+    "onnx",
+    "eval",
+    "training",
+}
+AT_LOAD = {"onnxruntime", "tokenizers"}
+
+PROBE = "\nimport json, sys\nprint(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+
+
+def loaded(python: Callable[..., Any], code: str, *arguments: str) -> set[str]:
+    """Return the top-level modules that a fresh interpreter holds after some code."""
+    run = python("-c", code + PROBE, *arguments)
+    assert b"" == run.stderr
+    return set(json.loads(run.stdout))
+
+
+def test_importing_the_router_loads_numpy_and_nothing_heavy(python: Callable[..., Any]) -> None:
+    modules = loaded(python, "import router")
+    assert set() == modules & (NEVER | AT_LOAD)
+    assert {"router", "numpy"} <= modules
+
+
+def test_loading_a_model_loads_onnxruntime_and_no_more(
+    python: Callable[..., Any], toy_artifact: Path
+) -> None:
+    code = "import sys\nfrom router import Router\nRouter.load(sys.argv[1]).route('hello')"
+    modules = loaded(python, code, str(toy_artifact))
+    assert AT_LOAD == modules & (NEVER | AT_LOAD)
+
+
+def test_the_commands_load_no_more(python: Callable[..., Any]) -> None:
+    assert set() == loaded(python, "import router.cli") & (NEVER | AT_LOAD)
+
+
+@pytest.mark.parametrize("module", ["onnx", "onnxruntime", "tokenizers"])
+def test_the_check_can_fail(python: Callable[..., Any], module: str) -> None:
+    assert module in loaded(python, f"import router, {module}") & (NEVER | AT_LOAD)
+
+
+# Which way dependencies point
+
+
+def imports(source: str) -> Iterator[tuple[str, str]]:
+    """Yield the form of each import, "import" or "from", and the module it names."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (("import", alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:  # a relative one stays in its package
+            yield "from", node.module or ""
+
+
+def trespasses(source: str, forbidden: set[str]) -> list[str]:
+    """Return the imports that point the wrong way, and those that hide a builtin."""
+    return [
+        f"{form} {module}"
+        for form, module in imports(source)
+        if module.partition(".")[0] in forbidden or (form == "import" and module.partition(".")[0] == "eval")
+    ]
+
+
+MODULES = [
+    *((path, {"eval", "training", "bench", "tests"}) for path in sorted((ROOT / "router").rglob("*.py"))),
+    *((path, {"training", "bench", "tests"}) for path in sorted((ROOT / "eval").rglob("*.py"))),
+    *((path, {"bench", "tests"}) for path in sorted((ROOT / "training").rglob("*.py"))),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "forbidden"), MODULES, ids=[path.relative_to(ROOT).as_posix() for path, _ in MODULES]
+)
+def test_dependencies_point_one_way(path: Path, forbidden: set[str]) -> None:
+    assert [] == trespasses(path.read_text(encoding="utf-8"), forbidden)
+
+
+def test_the_modules_are_found() -> None:
+    found = {path.relative_to(ROOT).as_posix() for path, _ in MODULES}
+    assert {"router/routing.py", "eval/outcomes.py", "training/fit.py"} <= found
+
+
+def test_one_module_imports_mlflow_in_each_package() -> None:
+    """The registry is reached from `router.artifact` at serving and from one module of training."""
+    users: dict[str, list[str]] = {"router": [], "eval": [], "training": []}
+    for path, _ in MODULES:
+        if any(
+            module.partition(".")[0] == "mlflow" for _, module in imports(path.read_text(encoding="utf-8"))
+        ):
+            users[path.relative_to(ROOT).parts[0]].append(path.name)
+    assert (["artifact.py"], []) == (users["router"], users["eval"])
+    assert 1 >= len(users["training"])
+
+
+@pytest.mark.parametrize(
+    ("expected", "source"),
+    [
+        (["import training"], "import training"),
+        (["from training.fit"], "def f():\n    from training.fit import fit"),
+        (["from eval"], "from eval import curve"),
+        (["from eval.curve"], "if x:\n    from eval.curve import y"),
+        (["import eval"], "import eval"),
+        (["import eval.curve"], "import numpy, eval.curve as c"),
+        ([], "import evaluation, trainings\nfrom router.eval import x\nfrom .eval import y\neval('1')"),
+    ],
+)
+def test_the_check_of_directions_can_fail(expected: list[str], source: str) -> None:
+    assert expected == trespasses(source, {"eval", "training"})
+
+
+def test_evaluation_is_imported_by_name_only() -> None:
+    assert ["import eval"] == trespasses(
+        "import eval\nfrom eval import curve\nfrom eval.curve import x", set()
+    )

@@ -1,0 +1,438 @@
+"""The router decides on any string, the same each time, alone or in a batch, in any thread."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from toys import DIMENSION, WORDS, reseal
+
+from router import Decision, Policy, Reason, RequestError, Router
+from router.policy import choose, resolve_bounds
+
+ANY_TEXT = st.text(st.characters())  # every code point, lone surrogates too
+TOP = "large"
+IMAGE = {"type": "image_url", "image_url": {"url": "data:,"}}
+
+
+def generated(n: int, seed: int) -> list[Any]:
+    """Return prompts of every form and length, most of them of known words."""
+    rng = np.random.default_rng(seed)
+    prompts: list[Any] = []
+    for i in range(n):
+        text = " ".join(rng.choice(WORDS, int(rng.integers(0, 6) ** 4)))
+        text = [text, text.upper() + "?", f"{text}\n```\nx = {i}\n```", f"世界 {text}", "\ud800" + text][
+            i % 5
+        ]
+        prompts.append(
+            [
+                text,
+                [{"role": "user", "content": text}],
+                [{"role": "system", "content": "Be brief."}, {"role": "user", "content": text}],
+                [{"role": "user", "content": text}, {"role": "tool", "content": "{}"}],
+                [{"role": "user", "content": [{"type": "text", "text": text}, IMAGE]}],
+            ][int(rng.integers(0, 5))]
+        )
+    return prompts
+
+
+PROMPTS = generated(300, seed=3)
+POLICIES = [
+    None,
+    Policy(),
+    Policy(epsilon=0.0),
+    Policy(epsilon=1.0),
+    Policy(max_regret=0.05),
+    Policy(max_regret=0.001),
+    Policy(epsilon=0.1, floor="medium"),
+    Policy(epsilon=0.1, ceiling="medium"),
+    Policy(max_regret=0.1, allow=["small", "large"]),
+]
+
+
+# Scores
+
+
+def test_scores_are_float32_per_prompt_and_tier(toy_router: Router) -> None:
+    scores = toy_router.score(PROMPTS)
+    assert (np.float32, (300, 3)) == (scores.dtype, scores.shape)
+    assert ((scores > 0) & (scores < 1)).all()
+    assert scores.tolist() == [list(toy_router.route(prompt).p_pass) for prompt in PROMPTS]
+
+
+def test_no_prompts_give_no_scores(toy_router: Router) -> None:
+    for nothing in ([], ()):
+        scores = toy_router.score(nothing)
+        assert (np.float32, (0, 3)) == (scores.dtype, scores.shape)
+        assert [] == toy_router.route_many(nothing)
+
+
+# Decisions
+
+
+def check(router: Router, decision: Decision) -> None:
+    tier = router.tiers[decision.index]
+    assert (tier.name, tier.model, "tw-toy") == (decision.tier, decision.model, decision.model_id)
+    assert all(0.0 <= p <= 1.0 for p in decision.p_pass)
+    assert 3 == len(decision.p_pass)
+    assert 0.0 < decision.expected_cost_usd < float("inf")
+    assert -1e-5 <= decision.novelty <= 2.0
+    assert isinstance(decision.reason, Reason)
+
+
+@given(text=ANY_TEXT)
+@example(text="")
+@example(text="\x00")
+@example(text="\ud800")
+@example(text="\udfff" * 3000)
+@example(text="".join(map(chr, range(0x20))))
+@example(text="\u202e\u200b\ufeff\ufffe\U0010ffff")
+def test_any_string_gets_a_decision(toy_router: Router, text: str) -> None:
+    for policy in (None, Policy(epsilon=0.0), Policy(max_regret=0.001)):
+        decision = toy_router.route(text, policy)
+        check(toy_router, decision)
+        assert decision == toy_router.route(text, policy)
+
+
+def test_a_string_of_ten_million_gets_a_decision(toy_router: Router) -> None:
+    decision = toy_router.route("a line of text \ud800\x00\n" * 600_000)
+    check(toy_router, decision)
+    assert (TOP, Reason.CONTEXT) == (decision.tier, decision.reason)
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=str)
+def test_a_batch_is_one_by_one_in_any_order(toy_router: Router, policy: Policy | None) -> None:
+    alone = [toy_router.route(prompt, policy) for prompt in PROMPTS]
+    assert alone == toy_router.route_many(PROMPTS, policy)
+    rng = np.random.default_rng(17)
+    for size in (1, 2, 7, 64, 299):
+        order = rng.permutation(len(PROMPTS))[:size]
+        assert [alone[i] for i in order] == toy_router.route_many([PROMPTS[i] for i in order], policy)
+
+
+def test_the_generated_prompts_are_no_monoculture(toy_router: Router) -> None:
+    decisions = toy_router.route_many(PROMPTS, Policy(epsilon=0.1))
+    assert {0, 1, 2} == {decision.index for decision in decisions}
+    assert {0, 1, 2} == {decision.predicted for decision in decisions}
+    assert {
+        Reason.SUFFICIENT,
+        Reason.NEEDED,
+        Reason.NOVEL,
+        Reason.EMPTY,
+        Reason.CAPABILITY,
+    } == {decision.reason for decision in decisions}
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.03, 0.2, 1.0])
+def test_decisions_follow_the_rule(toy_router: Router, epsilon: float) -> None:
+    policy = Policy(epsilon=epsilon)
+    bounds = resolve_bounds(policy, ("small", "medium", "large"))
+    words = [" ".join(WORDS[:n]) for n in range(1, 15)]  # known, short, text only: nothing stands in the way
+    for decision in toy_router.route_many(words, policy):
+        expected = choose(decision.p_pass, epsilon, bounds)
+        assert expected == (decision.index, decision.predicted, decision.reason)
+
+
+def test_a_larger_epsilon_never_costs_more_tiers(toy_router: Router) -> None:
+    ladders = [
+        [d.index for d in toy_router.route_many(PROMPTS[:200], Policy(epsilon=e))]
+        for e in np.linspace(0, 1, 11)
+    ]
+    for strict, permissive in pairwise(ladders):
+        assert all(a >= b for a, b in zip(strict, permissive, strict=True))
+
+
+def test_one_user_message_is_routed_like_its_text(toy_router: Router) -> None:
+    texts = [prompt for prompt in PROMPTS if isinstance(prompt, str)]
+    assert len(texts) > 30
+    messages = [[{"role": "user", "content": text}] for text in texts]
+    assert toy_router.route_many(texts) == toy_router.route_many(messages)
+
+
+# Reasons
+
+
+@pytest.mark.parametrize("prompt", ["", " \n\t", "\u2003", [], [{"role": "user", "content": None}]])
+@pytest.mark.parametrize("policy", [None, Policy(epsilon=1.0), Policy(max_regret=0.0)])
+def test_nothing_to_read_is_empty(toy_router: Router, prompt: Any, policy: Policy | None) -> None:
+    decision = toy_router.route(prompt, policy)
+    assert (TOP, Reason.EMPTY) == (decision.tier, decision.reason)
+
+
+def test_an_image_alone_is_not_empty(toy_router: Router) -> None:
+    decision = toy_router.route([{"role": "user", "content": [IMAGE]}], Policy(epsilon=1.0))
+    assert (TOP, Reason.NOVEL) == (decision.tier, decision.reason)
+
+
+@pytest.mark.parametrize("text", ["世界", "\x00\x01", "\U0001f34e", "\u0bb5\u0ba3"])
+def test_unlike_anything_known_is_novel(toy_router: Router, text: str) -> None:
+    decision = toy_router.route(text, Policy(epsilon=1.0))
+    assert (TOP, Reason.NOVEL, 1.0, 0) == (
+        decision.tier,
+        decision.reason,
+        decision.novelty,
+        decision.predicted,
+    )
+    assert Reason.SUFFICIENT == toy_router.route("hello", Policy(epsilon=1.0)).reason
+
+
+def test_a_novelty_at_the_threshold_is_not_above_it(toy_artifact_copy: Path) -> None:
+    document = json.loads((toy_artifact_copy / "manifest.json").read_bytes())["decision"]
+    reseal(toy_artifact_copy, decision=document | {"novelty_threshold": 1.0})
+    assert Reason.SUFFICIENT == Router.load(toy_artifact_copy).route("世界", Policy(epsilon=1.0)).reason
+
+
+@pytest.mark.parametrize("max_regret", [0.0, 0, 0.001, 0.0199])
+def test_a_regret_not_certified_goes_to_the_top(toy_router: Router, max_regret: float) -> None:
+    decision = toy_router.route("hello", Policy(max_regret=max_regret))
+    assert (TOP, Reason.UNCERTIFIED) == (decision.tier, decision.reason)
+    decision = toy_router.route("hello", Policy(max_regret=max_regret, ceiling="medium"))
+    assert ("medium", Reason.UNCERTIFIED) == (decision.tier, decision.reason)
+
+
+@pytest.mark.parametrize(("max_regret", "epsilon"), [(0.02, 0.01), (0.05, 0.05), (0.3, 0.15), (1, 0.15)])
+def test_a_certified_regret_is_its_epsilon(toy_router: Router, max_regret: float, epsilon: float) -> None:
+    assert toy_router.route_many(PROMPTS, Policy(epsilon=epsilon)) == toy_router.route_many(
+        PROMPTS, Policy(max_regret=max_regret)
+    )
+
+
+def test_no_policy_is_the_models_default(toy_router: Router) -> None:
+    default = toy_router.route_many(PROMPTS)
+    assert default == toy_router.route_many(PROMPTS, Policy())
+    assert default == toy_router.route_many(PROMPTS, Policy(epsilon=0.05))
+
+
+def test_zero_is_not_none(toy_router: Router) -> None:
+    """An epsilon of 0 is asked for: it differs from the default where the default gives something away."""
+    words = [" ".join(WORDS[i:j]) for i in range(8) for j in range(i + 1, 15)]
+    strict, default = (toy_router.route_many(words, policy) for policy in (Policy(epsilon=0.0), None))
+    assert strict != default
+    for decision in strict:
+        assert decision.p_pass.index(max(decision.p_pass)) == decision.index
+
+
+@pytest.mark.parametrize(
+    ("tier", "reason", "n_chars"),
+    [
+        ("small", Reason.SUFFICIENT, 4_000),  # 1000 tokens fit a window of 1000
+        ("medium", Reason.CONTEXT, 4_001),
+        ("medium", Reason.CONTEXT, 16_000),
+        ("large", Reason.CONTEXT, 16_001),
+        ("large", Reason.CONTEXT, 400_001),  # too long for all: the dearest tries
+    ],
+)
+def test_a_long_prompt_goes_where_it_fits(
+    toy_router: Router, tier: str, reason: Reason, n_chars: int
+) -> None:
+    decision = toy_router.route(("hello " * n_chars)[:n_chars], Policy(epsilon=1.0))
+    assert (tier, reason, 0) == (decision.tier, decision.reason, decision.predicted)
+
+
+def test_what_a_prompt_needs_goes_where_it_is_offered(toy_router: Router) -> None:
+    ask = {"role": "user", "content": "hello"}
+    tool = {"role": "tool", "content": "a list"}
+    picture = {"role": "user", "content": [{"type": "text", "text": "hello"}, IMAGE]}
+    anything = Policy(epsilon=1.0)
+    for expected, reason, messages in (
+        ("small", Reason.SUFFICIENT, [ask]),
+        ("medium", Reason.CAPABILITY, [tool, ask]),
+        ("large", Reason.CAPABILITY, [picture]),
+        ("large", Reason.CAPABILITY, [tool, picture]),
+    ):
+        decision = toy_router.route(messages, anything)
+        assert (expected, reason) == (decision.tier, decision.reason)
+    decision = toy_router.route([picture], Policy(epsilon=1.0, ceiling="medium"))
+    assert ("medium", Reason.CAPABILITY) == (decision.tier, decision.reason)
+
+
+def test_bounds_are_kept_and_named(toy_router: Router) -> None:
+    cheap, dear = "hello", "hello " * 600  # one that any tier passes, one that only the top does
+    assert (0, 2) == tuple(
+        toy_router.route(prompt, Policy(epsilon=0.1)).predicted for prompt in (cheap, dear)
+    )
+    for expected, reason, prompt, policy in (
+        ("medium", Reason.FLOOR, cheap, Policy(epsilon=1.0, floor="medium")),
+        ("large", Reason.FLOOR, cheap, Policy(epsilon=1.0, floor="large")),
+        ("small", Reason.CEILING, dear, Policy(epsilon=0.1, ceiling="small")),
+        ("medium", Reason.ALLOW, cheap, Policy(epsilon=1.0, allow=["medium"])),
+        ("small", Reason.ALLOW, dear, Policy(epsilon=0.1, allow={"small"})),
+        ("small", Reason.SUFFICIENT, cheap, Policy(epsilon=1.0, allow="small")),
+    ):
+        decision = toy_router.route(prompt, policy)
+        assert (expected, reason) == (decision.tier, decision.reason)
+
+
+def test_expected_costs_by_hand(toy_router: Router) -> None:
+    text = ("hello " * 100)[:400]  # 400 characters are 100 tokens
+    for tier, expected in (
+        ("small", 100 * 0.2e-6 + 50 * 0.4e-6),
+        ("medium", 100 * 1e-6 + 100 * 4e-6),
+        ("large", 100 * 5e-6 + 200 * 20e-6),
+    ):
+        decision = toy_router.route(text, Policy(allow=tier))
+        assert (tier, pytest.approx(expected)) == (decision.tier, decision.expected_cost_usd)
+
+
+# Wrong requests
+
+
+@pytest.mark.parametrize(
+    "prompt", [b"confidential", 3, None, 1.5, {"role": "user"}, ["confidential"], object()]
+)
+def test_a_prompt_of_another_type_is_refused(toy_router: Router, prompt: Any) -> None:
+    for call in (
+        lambda: toy_router.route(prompt),
+        lambda: toy_router.route_many(["fine", prompt]),
+        lambda: toy_router.score([prompt]),
+    ):
+        with pytest.raises(TypeError) as caught:
+            call()
+        assert "confidential" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "prompts", ["confidential", b"x", 3, None, {"a": 1}, {"a"}, (p for p in "ab"), np.array(["a"])], ids=repr
+)
+def test_prompts_are_a_list(toy_router: Router, prompts: Any) -> None:
+    for call in (toy_router.score, toy_router.route_many):
+        with pytest.raises(TypeError, match="expected a list of prompts") as caught:
+            call(prompts)
+        assert "confidential" not in str(caught.value)
+
+
+def test_one_conversation_is_not_a_list_of_prompts(toy_router: Router) -> None:
+    conversation: Any = [{"role": "user", "content": "hello"}]
+    with pytest.raises(TypeError, match="list of chat messages"):
+        toy_router.route_many(conversation)
+
+
+@pytest.mark.parametrize("policy", [0.05, "small", {"epsilon": 0.1}, True, ()], ids=repr)
+def test_a_policy_is_a_policy(toy_router: Router, policy: Any) -> None:
+    for call in (lambda: toy_router.route("hello", policy), lambda: toy_router.route_many([], policy)):
+        with pytest.raises(TypeError, match=r"a policy is a router\.Policy"):
+            call()
+
+
+def test_an_unknown_tier_is_refused_every_time(toy_router: Router) -> None:
+    for _ in range(2):
+        with pytest.raises(RequestError, match="did you mean medium"):
+            toy_router.route("hello", Policy(floor="mediun"))
+    with pytest.raises(RequestError, match="known tiers: small, medium, large"):
+        toy_router.route_many([], Policy(allow="none"))
+
+
+def test_ever_new_policies_do_not_pile_up(toy_router: Router) -> None:
+    expected = toy_router.route("hello", Policy(epsilon=0.25))
+    for i in range(3000):
+        toy_router.route("", Policy(epsilon=i / 3000))
+    assert len(toy_router._resolved) <= 1024
+    assert expected == toy_router.route("hello", Policy(epsilon=0.25))
+
+
+# Sharing
+
+
+def test_eight_threads_get_the_same_answers(toy_artifact: Path) -> None:
+    router = Router.load(toy_artifact)
+    expected = [router.route(prompt, policy) for prompt in PROMPTS[:60] for policy in POLICIES]
+
+    def work(_: int) -> list[Decision]:
+        return [router.route(prompt, policy) for prompt in PROMPTS[:60] for policy in POLICIES]
+
+    with ThreadPoolExecutor(8) as pool:
+        for found in pool.map(work, range(8)):
+            assert expected == found
+
+
+def test_two_loads_decide_alike(toy_artifact: Path, toy_router: Router) -> None:
+    assert toy_router.route_many(PROMPTS) == Router.load(toy_artifact).route_many(PROMPTS)
+
+
+def test_a_prompt_is_not_changed(toy_router: Router) -> None:
+    before = pickle.dumps(PROMPTS)
+    toy_router.route_many(PROMPTS, Policy(epsilon=0.3))
+    assert before == pickle.dumps(PROMPTS)
+
+
+def test_a_model_without_limits_has_no_obstacles(toy_artifact_copy: Path) -> None:
+    tiers = json.loads((toy_artifact_copy / "manifest.json").read_bytes())["tiers"]
+    for tier in tiers["tier"]:
+        tier.pop("context_window")
+        tier.pop("capabilities")
+    reseal(toy_artifact_copy, tiers=tiers)
+    router = Router.load(toy_artifact_copy)
+    picture = [{"role": "user", "content": [{"type": "text", "text": "hello " * 9999}, IMAGE]}]
+    decision = router.route(picture, Policy(epsilon=1.0))
+    assert ("small", Reason.SUFFICIENT) == (decision.tier, decision.reason)
+
+
+DEFAULT_ROUTE = """
+import sys
+opened, called = [], []
+def watch(event, arguments):
+    if event == "open" and isinstance(arguments[0], (str, bytes)):
+        opened.append(str(arguments[0]))
+    if event.startswith("socket."):
+        called.append(event)
+sys.addaudithook(watch)
+import json, threading
+from concurrent.futures import ThreadPoolExecutor
+from router import Policy, route
+def count():
+    return [sum(path.endswith(name) for path in opened) for name in ("manifest.json", "tokenizer.json")]
+before = count()
+gate = threading.Barrier(8)
+def work(i):
+    gate.wait()
+    return route("hello").to_dict()
+with ThreadPoolExecutor(8) as pool:
+    decisions = list(pool.map(work, range(8)))
+loaded = count(), len(opened)
+for _ in range(50):
+    route("hello", Policy(epsilon=0.2))
+print(json.dumps([before, loaded[0], len(opened) - loaded[1], called, decisions]))
+"""
+
+
+def test_the_default_is_loaded_once_and_calls_nobody(
+    toy_artifact: Path, toy_router: Router, python: Callable[..., Any]
+) -> None:
+    run = python("-c", DEFAULT_ROUTE, TIERWISE_MODEL=str(toy_artifact))
+    assert b"" == run.stderr
+    before, loaded, later, called, decisions = json.loads(run.stdout)
+    assert [0, 0] == before
+    assert 1 == loaded[0]
+    assert (0, []) == (later, called)
+    assert [toy_router.route("hello").to_dict()] * 8 == decisions
+
+
+def test_a_failed_default_is_tried_again(
+    toy_artifact: Path, tmp_path: Path, python: Callable[..., Any]
+) -> None:
+    code = """
+import os, sys
+from router import ArtifactError, route
+try:
+    route("hello")
+except ArtifactError as error:
+    print("refused" if "nowhere" in str(error) else error)
+os.environ["TIERWISE_MODEL"] = sys.argv[1]
+print(route("hello").model_id)
+"""
+    run = python("-c", code, str(toy_artifact), TIERWISE_MODEL=str(tmp_path / "nowhere"))
+    assert (b"refused\ntw-toy\n", b"") == (run.stdout, run.stderr)
+
+
+def test_the_toy_knows_its_dimension(toy_router: Router) -> None:
+    assert DIMENSION == toy_router._extractor.embedding.dimension
+    assert ("small", "medium", "large") == tuple(tier.name for tier in toy_router.tiers)

@@ -1,0 +1,226 @@
+"""Toy artefacts: real graphs, tokenizers and files, small enough to be made on the spot.
+
+They need only what the router itself needs, and onnx to write the graph. `tests/conftest.py` offers them as
+fixtures.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+
+from router.artifact import GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE, sha256_of
+from router.embedding import EMBEDDING_FILES, StaticEmbedding
+from router.extractor import Extractor
+from router.scorer import INPUT, NOVELTY, P_PASS, Scorer
+
+ROOT = Path(__file__).resolve().parents[1]
+DIMENSION = 8
+CARD_FILE = "MODEL_CARD.md"
+
+WORDS = [
+    "the",
+    "a",
+    "of",
+    "hello",
+    "please",
+    "sum",
+    "list",
+    "write",
+    "code",
+    "prove",
+    "translate",
+    "invoice",
+    "number",
+    "review",
+    "train",
+]
+GLYPHS = "abcdefghijklmnopqrstuvwxyz0123456789.,?!:()=+-"
+
+TIERS: dict[str, Any] = {
+    "pass_score": 0.5,
+    "tier": [
+        {
+            "name": "small",
+            "models": ["tiny-1", "tiny-2"],
+            "input_usd_per_mtok": 0.2,
+            "output_usd_per_mtok": 0.4,
+            "context_window": 1000,
+            "capabilities": [],
+        },
+        {
+            "name": "medium",
+            "model": "middling",
+            "input_usd_per_mtok": 1.0,
+            "output_usd_per_mtok": 4.0,
+            "context_window": 4000,
+            "capabilities": ["tools"],
+        },
+        {
+            "name": "large",
+            "model": "giant",
+            "input_usd_per_mtok": 5.0,
+            "output_usd_per_mtok": 20.0,
+            "cached_input_usd_per_mtok": 0.5,
+            "context_window": 100_000,
+            "capabilities": ["tools", "vision", "json"],
+        },
+    ],
+}
+
+GOLDEN: list[Any] = [
+    "",
+    "Hello",
+    "Prove that the sum of two odd numbers is even.",
+    "世界",
+    "word " * 900,
+    [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "List the planets."}],
+]
+
+
+def write_embedding(folder: Path) -> Path:
+    """Write the four files of an embedding: WordPiece over words and letters, random int8 rows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pieces = ["[PAD]", "[UNK]", *WORDS, *GLYPHS, *(f"##{glyph}" for glyph in GLYPHS)]
+    vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
+    tokenizer = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))  # noqa: S106 - no password
+    tokenizer.normalizer = BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    tokenizer.add_special_tokens(["[PAD]", "[UNK]"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    rng = np.random.default_rng(11)
+    np.save(
+        folder / "embedding.int8.npy", rng.integers(-127, 128, (len(vocabulary), DIMENSION), dtype=np.int8)
+    )
+    np.save(folder / "embedding.scale.npy", rng.uniform(0.001, 0.02, len(vocabulary)).astype(np.float32))
+    identity = {"name": "toy", "version": 1, "dimension": DIMENSION}
+    (folder / "embedding.json").write_text(json.dumps(identity), encoding="utf-8")
+    return folder
+
+
+def build_graph(
+    width: int,
+    n_tiers: int = 3,
+    *,
+    input_name: str = INPUT,
+    element: int = TensorProto.FLOAT,
+    rows: str | int = "n",
+    novelty_columns: int = 1,
+    extra_input: bool = False,
+) -> bytes:
+    """Return a graph: one logistic unit per tier, and one minus the greatest cosine to the 2d half axes.
+
+    A text with a known token is at most 1 - 1/sqrt(d) from an axis, one without is at 1. The cheaper a tier,
+    the more a long prompt costs it.
+    """
+    rng = np.random.default_rng(5)
+    weights = np.zeros((width, n_tiers), np.float32)
+    weights[:DIMENSION] = rng.normal(0.0, 1.5, (DIMENSION, n_tiers))
+    weights[DIMENSION] = np.linspace(-0.9, -0.1, n_tiers)  # log_chars
+    bias = np.linspace(4.0, 2.5, n_tiers).astype(np.float32)
+    axes = np.zeros((width, 2 * DIMENSION), np.float32)
+    axes[:DIMENSION] = np.concatenate([np.eye(DIMENSION), -np.eye(DIMENSION)], axis=1)
+    nodes = [
+        helper.make_node("Cast", [input_name], ["rows"], to=TensorProto.FLOAT),
+        helper.make_node("Gemm", ["rows", "weights", "bias"], ["logits"]),
+        helper.make_node("Sigmoid", ["logits"], [P_PASS]),
+        helper.make_node("MatMul", ["rows", "axes"], ["cosines"]),
+        helper.make_node("ReduceMax", ["cosines"], ["nearest"], axes=[1], keepdims=1),
+        helper.make_node("Sub", ["one", "nearest"], [NOVELTY]),
+    ]
+    constants = {
+        "weights": weights,
+        "bias": bias,
+        "axes": axes,
+        "one": np.ones((1, novelty_columns), np.float32),
+    }
+    inputs = [helper.make_tensor_value_info(input_name, element, [rows, width])]
+    if extra_input:
+        inputs.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, ["n", 1]))
+    graph = helper.make_graph(
+        nodes,
+        "toy",
+        inputs,
+        [
+            helper.make_tensor_value_info(P_PASS, TensorProto.FLOAT, [rows, n_tiers]),
+            helper.make_tensor_value_info(NOVELTY, TensorProto.FLOAT, [rows, novelty_columns]),
+        ],
+        [numpy_helper.from_array(values, name) for name, values in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def write_golden(folder: Path, cases: list[dict[str, Any]]) -> None:
+    lines = "\n".join(json.dumps(case) for case in cases)
+    (folder / GOLDEN_FILE).write_bytes(gzip.compress(lines.encode(), mtime=0))
+
+
+def reseal(folder: Path, **changes: Any) -> None:
+    """Write the manifest again, with the hashes of the files as they are now and some keys changed."""
+    document = json.loads((folder / MANIFEST_FILE).read_bytes())
+    document["files"] = {
+        name: sha256_of(folder / name) for name in document["files"] if (folder / name).is_file()
+    }
+    (folder / MANIFEST_FILE).write_text(json.dumps(document | changes), encoding="utf-8")
+
+
+def write_artifact(folder: Path) -> Path:
+    """Write a whole artefact whose golden scores are those that its graph gives."""
+    write_embedding(folder)
+    extractor = Extractor(StaticEmbedding.load(folder))
+    model = build_graph(extractor.width)
+    (folder / MODEL_FILE).write_bytes(model)
+    p_pass, _ = Scorer(model, extractor.width, 3).score(extractor.extract_many(GOLDEN))
+    write_golden(
+        folder, [{"prompt": g, "p_pass": row} for g, row in zip(GOLDEN, p_pass.tolist(), strict=True)]
+    )
+    (folder / CARD_FILE).write_text("# A toy\n", encoding="utf-8")
+    document = {
+        "schema": 1,
+        "name": "toy",
+        "model_id": "tw-toy",
+        "created": "2025-01-31T12:00:00+00:00",
+        "files": dict.fromkeys((MODEL_FILE, *EMBEDDING_FILES, GOLDEN_FILE, CARD_FILE), "unsealed"),
+        "features": extractor.identity,
+        "tiers": TIERS,
+        "cost": {"mean_output_tokens": [50.0, 100.0, 200.0]},
+        "decision": {"default_epsilon": 0.05, "novelty_threshold": 0.8, "basis": "certificate"},
+        "certificate": {
+            "kind": "regret",
+            "delta": 0.05,
+            "n": 400,
+            "date": "2025-01-31",
+            "table": [
+                {"alpha": 0.02, "epsilon": 0.01, "saving": 0.1},
+                {"alpha": 0.05, "epsilon": 0.05, "saving": 0.3},
+                {"alpha": 0.10, "epsilon": 0.15, "saving": 0.5},
+            ],
+        },
+    }
+    (folder / MANIFEST_FILE).write_text(json.dumps(document), encoding="utf-8")
+    reseal(folder)
+    return folder
+
+
+def run_python(*arguments: str, cwd: Path = ROOT, stdin: bytes = b"", **environment: str) -> Any:
+    """Run a fresh interpreter without the caller's model; its output is bytes."""
+    env = {key: value for key, value in os.environ.items() if key != "TIERWISE_MODEL"}
+    env |= {"PYTHONWARNINGS": "error", "PYTHONDONTWRITEBYTECODE": "1"} | environment
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, env=env, input=stdin, capture_output=True, check=False
+    )
