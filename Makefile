@@ -61,6 +61,11 @@ fix: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 DATA ?= ../shared/data
+bench: $(VENV)/.dev
+	$(BIN)/python -m bench.footprint
+	$(BIN)/python -m bench.decision --data $(DATA)
+	$(BIN)/python -m bench.fit --data $(DATA) --sizes 10000 30000 100000
+
 model: $(VENV)/.demo
 	$(BIN)/python -m training fit --history $(DATA)/mmlu_pro.parquet $(DATA)/zeroeval.parquet $(DATA)/llmrouter_uiuc.parquet \
 		--tiers training/recipes/default.tiers.toml --notes training/recipes/default.md --name "tierwise default" \

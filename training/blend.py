@@ -33,9 +33,9 @@ CANDIDATES: tuple[tuple[str, ...], ...] = (
     *(subset for size in range(1, 5) for subset in combinations((*PREFERRED, "labels"), size)),
     ("length",),
 )
-# How many standard errors over folds a subset must be ahead of the preferred one. Sixteen subsets are
-# compared, so one standard error is what luck alone gives the best of them.
-CLEARLY = 2.0
+# How many standard errors over folds a subset must be ahead of the preferred one. With five folds (four
+# degrees of freedom) and fifteen others to choose from, luck alone exceeds this about one time in eight.
+CLEARLY = 4.0
 # With fewer rows per fold where every tier was observed, a curve is noise and log loss decides.
 LEAST_CURVE_ROWS = 30
 SLOPE_RANGE = (0.2, 5.0)

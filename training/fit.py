@@ -288,18 +288,19 @@ def _open_embedding(folder: Path | None) -> tuple[Path, Extractor]:
 
 def _require_enough(outcomes: Outcomes, split: Split) -> None:
     """Refuse a history from which nothing can be learned."""
-    n = int(split.train.sum())
+    train = outcomes.take(split.train)
+    one_group = "history: all prompts are of one group, so no part can judge another; give prompts groups of their own"
+    if len(np.unique(outcomes.groups.astype(str))) < 2:
+        raise ConfigError(one_group)
+    n = len(train)
     if n < LEAST_PROMPTS:
         raise ConfigError(
             f"history: expected {LEAST_PROMPTS} prompts or more to learn from, found {n} "
             f"(of {len(outcomes)}; {int(split.calibration.sum())} certify and {int(split.test.sum())} judge); "
             "grade more prompts"
         )
-    train = outcomes.take(split.train)
     if len(np.unique(train.groups.astype(str))) < 2:
-        raise ConfigError(
-            "history: all prompts are of one group, so no part can judge another; give prompts groups of their own"
-        )
+        raise ConfigError(one_group.replace("all prompts", "all prompts to learn from"))
     unseen = [t for k, t in enumerate(outcomes.ladder.names) if np.isnan(train.passed[:, k]).all()]
     if unseen:
         raise ConfigError(

@@ -301,7 +301,9 @@ def test_a_prompt_of_another_type_is_refused(toy_router: Router, prompt: Any) ->
 
 
 @pytest.mark.parametrize(
-    "prompts", ["confidential", b"x", 3, None, {"a": 1}, {"a"}, (p for p in "ab"), np.array(["a"])], ids=repr
+    "prompts",
+    ["confidential", b"x", 3, None, {"a": 1}, {"a"}, (p for p in "ab"), np.array(["a"])],
+    ids=lambda prompts: type(prompts).__name__,
 )
 def test_prompts_are_a_list(toy_router: Router, prompts: Any) -> None:
     for call in (toy_router.score, toy_router.route_many):
