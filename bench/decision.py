@@ -102,22 +102,11 @@ def measure_length(
     ]
     time_calls(calls, range(WARM_UP), 0)
     blocks = [range(i, min(i + BLOCK, len(texts))) for i in range(WARM_UP, len(texts), BLOCK)]
-    taken = np.stack(
-        [
-            np.hstack([time_calls(calls, block, b + p) for b, block in enumerate(blocks)])
-            for p in range(passes)
-        ]
-    )  # (passes, calls, texts)
-    batches = np.array(
-        [
-            time_calls(
-                [lambda i: router.route_many(texts[i : i + BATCH])],
-                range(WARM_UP, len(texts) - BATCH + 1, BATCH),
-                0,
-            )[0]
-            for _ in range(passes)
-        ]
-    )
+    rounds = [[time_calls(calls, block, b + p) for b, block in enumerate(blocks)] for p in range(passes)]
+    taken = np.stack([np.hstack(parts) for parts in rounds])  # (passes, calls, texts)
+    many: list[Call] = [lambda i: router.route_many(texts[i : i + BATCH])]
+    starts = range(WARM_UP, len(texts) - BATCH + 1, BATCH)
+    batches = np.vstack([time_calls(many, starts, 0) for _ in range(passes)])
 
     # What was timed gives right answers: alone, in a batch and from the rows, to float32 rounding.
     single = [router.route(text) for text in texts]

@@ -5,6 +5,7 @@ Pure. Each figure that a decision rests on carries a bootstrap interval over gro
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ __all__ = ["QUALITY_SHARES", "measure", "render_metrics"]
 
 QUALITY_SHARES = (1.0, 0.99, 0.97, 0.95)
 """Shares of the top tier's quality at which savings are stated."""
+
+TERMINAL_COLUMNS = 100
 
 Floats = NDArray[np.float64]
 
@@ -157,10 +160,15 @@ def render_metrics(metrics: dict[str, Any]) -> str:
         f"  saving against always top     {_percent(point['saving'])}",
         f"  quality relative to top       {_percent(point['quality_relative_to_top'])}",
         f"  regret (top passes, choice fails)  {_percent(point['regret'])}",
-        "  share per tier                "
-        + ", ".join(f"{name} {share:.0%}" for name, share in point["share_per_tier"].items()),
-        f"  gap from random mixing to oracle closed: tierwise {_percent(router['gap_closed'])}, "
-        f"length alone {_percent(metrics['length']['gap_closed'])}",
+        *wrap(
+            ", ".join(f"{name} {share:.0%}" for name, share in point["share_per_tier"].items()),
+            TERMINAL_COLUMNS,
+            initial_indent="  share per tier                ",
+            subsequent_indent=" " * 32,
+        ),
+        "  gap from random mixing to oracle closed",
+        f"    by tierwise                 {_percent(router['gap_closed'])}",
+        f"    by length alone             {_percent(metrics['length']['gap_closed'])}",
     ]
     return "\n".join(lines)
 

@@ -64,18 +64,21 @@ def split_rows(outcomes: Outcomes, seed: int = 0, method: str = "auto") -> Split
     groups = outcomes.groups
     u = _uniform(groups, seed)
     given = _given_test(outcomes)
-    stamped = outcomes.timestamp is not None and not np.isnat(outcomes.timestamp).any()
+    stamps = outcomes.timestamp
+    newest = None if stamps is None or np.isnat(stamps).any() else _newest(groups, stamps)
     if method == "auto":
-        method = "given" if given is not None else "time" if stamped else "group"
+        method = "given" if given is not None else "time" if newest is not None else "group"
     if method == "given":
         if given is None:
             raise ConfigError("split given: the history's split column holds no train and test; use auto")
         test = given
         calibration = ~test & (u < CALIBRATION_SHARE)
     elif method == "time":
-        if outcomes.timestamp is None or not stamped:
-            raise ConfigError("split time: not every row of the history has a timestamp; use auto or group")
-        test = _newest(groups, outcomes.timestamp)
+        if newest is None:
+            raise ConfigError(
+                "split time: expected a timestamp on every row, and times that leave about a fifth of the prompts newest; use auto or group"
+            )
+        test = newest
         calibration = ~test & (u < CALIBRATION_SHARE / (1 - TEST_SHARE))
     elif method == "group":
         test = u >= 1 - TEST_SHARE
@@ -88,7 +91,10 @@ def split_rows(outcomes: Outcomes, seed: int = 0, method: str = "auto") -> Split
 def _uniform(groups: NDArray[np.object_], seed: int) -> NDArray[np.float64]:
     """Return a number in [0, 1) per row, the same for all rows of a group. Pure."""
     names, rows = np.unique(groups.astype(str), return_inverse=True)
-    digests = [hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest() for name in names]
+    digests = [
+        hashlib.blake2b(f"{seed}:{name}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        for name in names
+    ]
     return np.array([int.from_bytes(digest, "big") / 2.0**64 for digest in digests])[rows]
 
 
@@ -103,11 +109,16 @@ def _given_test(outcomes: Outcomes) -> NDArray[np.bool_] | None:
     return np.isin(outcomes.groups.astype(str), np.unique(outcomes.groups[test].astype(str)))
 
 
-def _newest(groups: NDArray[np.object_], timestamp: NDArray[np.datetime64]) -> NDArray[np.bool_]:
-    """Return the rows of the newest groups, by a group's latest row, about TEST_SHARE of all rows. Pure."""
+def _newest(groups: NDArray[np.object_], timestamp: NDArray[np.datetime64]) -> NDArray[np.bool_] | None:
+    """Return the rows of the newest groups, by a group's latest row, as near to TEST_SHARE as times allow.
+
+    None where times are too coarse to cut between a few per cent and twice the share. Pure.
+    """
     _, rows = np.unique(groups.astype(str), return_inverse=True)
-    stamps = timestamp.astype("datetime64[ns]").astype(np.int64)
+    stamps = timestamp.astype("datetime64[us]").astype(np.int64)
     latest = np.full(rows.max() + 1, np.iinfo(np.int64).min)
     np.maximum.at(latest, rows, stamps)
-    cutoff = np.quantile(latest[rows], 1 - TEST_SHARE, method="lower")
-    return np.asarray(latest[rows] > cutoff)
+    times, counts = np.unique(latest[rows], return_counts=True)
+    newer = 1.0 - np.cumsum(counts) / len(rows)  # share of the rows after each time
+    best = int(np.abs(newer - TEST_SHARE).argmin())
+    return np.asarray(latest[rows] > times[best]) if abs(newer[best] - TEST_SHARE) < TEST_SHARE else None

@@ -94,7 +94,7 @@ def _route(options: argparse.Namespace) -> str:
         )
     prompt = _read_messages(options.messages) if options.messages is not None else options.prompt
     if options.prompt == "-":
-        prompt = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+        prompt = sys.stdin.buffer.read().decode("utf-8", "surrogateescape").removesuffix("\n")
     policy = Policy(
         max_regret=options.max_regret,
         epsilon=options.epsilon,

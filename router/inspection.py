@@ -66,7 +66,7 @@ def _certificate(manifest: Manifest) -> str:
         "  fails where the top tier passes    saves against always top    epsilon",
     ]
     lines += [
-        f"  at most {row['alpha']:>6.1%} of prompts             {row['saving']:>6.0%}                     {row['epsilon']:.4f}"
+        f"  at most {row['alpha']:>6.1%} of prompts             {row.get('saving', 0.0):>6.0%}                     {row['epsilon']:.4f}"
         for row in document["table"]
     ]
     decision = manifest.document["decision"]

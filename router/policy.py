@@ -7,9 +7,10 @@ tier, and no choice leaves what the policy permits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from numbers import Real
 
 from router.decision import Reason
 from router.errors import RequestError
@@ -25,7 +26,8 @@ class Policy:
     ----------
     max_regret : float or None
         At most this share of prompts may fail on the chosen tier where the top tier passes, 0 to 1. Answered
-        from the model's certificate; what is not certified goes to the top tier.
+        from the model's certificate; what is not certified goes to the top tier. A `ceiling`, or an `allow`
+        without the top tier, overrides the promise.
     epsilon : float or None
         The expected loss allowed per prompt, 0 to 1, uncertified. Not together with `max_regret`. With
         neither, the model's own default holds.
@@ -53,14 +55,15 @@ class Policy:
             value = getattr(self, name)
             if value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
+            if isinstance(value, bool) or not isinstance(value, Real) or not (value >= 0 and value <= 1):
                 raise RequestError(f"policy: {name} is a number from 0 to 1; found {value!r}")
         for name in ("floor", "ceiling"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise RequestError(f"policy: {name} is the name of a tier; found {value!r}")
         if self.allow is not None:
-            names = (self.allow,) if isinstance(self.allow, str) else tuple(self.allow)
+            names = (self.allow,) if isinstance(self.allow, str) else self.allow
+            names = tuple(names) if isinstance(names, Iterable) else ()
             if not names or not all(isinstance(name, str) for name in names):
                 raise RequestError(
                     "policy: allow is a list of tier names, at least one; leave it out to allow all"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from sys import float_info
 from typing import Any
@@ -132,6 +133,15 @@ def parse_tiers(document: Mapping[str, Any], source: str = "tiers") -> Ladder:
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f"{source}: expected at least one [[tier]] table, cheapest first; found none")
     tiers = tuple(_parse_tier(entry, f"{source}, tier {i}") for i, entry in enumerate(entries, start=1))
+    for cheap, dear in pairwise(tiers):
+        if (
+            cheap.input_usd_per_mtok > dear.input_usd_per_mtok
+            and cheap.output_usd_per_mtok > dear.output_usd_per_mtok
+        ):
+            raise ConfigError(
+                f"{source}: expected the cheapest tier first; {cheap.name} stands before {dear.name} and is dearer "
+                "in both prices; reorder the tiers"
+            )
     for what, values in (
         ("name", [tier.name for tier in tiers]),
         ("model", [model for tier in tiers for model in tier.models]),

@@ -39,6 +39,8 @@ GOLDEN_PROMPTS: tuple[str | list[dict[str, Any]], ...] = (
     "Rate these from best to worst: 🍎🍌🍇 and say why 🙂",
     "cafe\u0301 na\u00efve \ufb01ne \u212b \uff21\uff22\uff23 \u200bhidden",
     "aGVsbG8gd29ybGQsIHRoaXMgaXMgbm90IGEgc2VudGVuY2U=",
+    "Answer in LaTeX, \\frac{a}{b} for a fraction: $5 & 7 % of #3, see https://example.org/a_b, then\n- fill in "
+    "the blank: the __ of the sea\n- mail it to desk@example.org",
     "zxqv blorptang wibbleforth " * 4,
     "Plan a four-day workshop for twelve people with three rooms, two of them free only in the morning; "
     "nobody may have two sessions at once, and the last afternoon stays empty. " * 4,

@@ -100,7 +100,7 @@ def generate_with_truth(
         The columns of the history contract, by prompt and tier.
     truth : DataFrame
         One row per prompt: `prompt_id`, `family`, `steps`, `constraints`, `characters`, `language`,
-        `visible` and `latent` (logits), `p_<tier>` (P(pass)) and `shown_<tier>` (P(pass) given `visible`).
+        `visible` and `latent` (units of difficulty), `p_<tier>` (P(pass)) and `shown_<tier>` (P(pass) given `visible`).
 
     Raises
     ------

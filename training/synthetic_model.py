@@ -5,7 +5,7 @@ For a prompt of family f and a tier t::
     visible    = FAMILY_DIFFICULTY[f] + STEP x steps + CONSTRAINT x constraints
                  + DOUBLING x log2(characters / 300) + LANGUAGE_DIFFICULTY[language]
     latent     ~ Normal(0, LATENT_SD)                    one per prompt, the same for all tiers
-    P(pass)    = sigmoid(ABILITY[t] + SKILL[f][t] - visible - latent)
+    P(pass)    = (1 - LAPSE) x sigmoid(SHARPNESS x (ABILITY[t] + SKILL[f][t] - visible - latent))
 
 A router sees the text, hence at best `visible`; `latent` is what it can not know. Given P(pass), tiers
 pass independently: outcomes correlate through the shared difficulty, and a cheap tier sometimes passes
@@ -33,9 +33,11 @@ __all__ = [
     "INPUT_NOISE",
     "LADDER",
     "LATENCY_NOISE",
+    "LAPSE",
     "LATENT_SD",
     "OUTPUT_NOISE",
     "OUTPUT_TOKENS",
+    "SHARPNESS",
     "TIERS_TOML",
     "TOKENS_PER_S",
     "UNOBSERVED",
@@ -83,8 +85,13 @@ capabilities = ["json", "tools", "vision"]
 
 LADDER = parse_tiers(tomllib.loads(TIERS_TOML), "synthetic tiers")
 
-ABILITY = np.array([1.25, 2.35, 3.5])
-"""Logits per tier, cheapest first, chosen so that about .60, .78 and .90 of the prompts pass."""
+SHARPNESS = 2.5
+"""Logits per unit of difficulty: how sharply a prompt's difficulty divides the tiers. Benchmarks of one kind of
+question are far less sharp; traffic that mixes lookups with planning is nearer to this."""
+LAPSE = 0.03
+"""Share of answers that fail for no reason that difficulty explains: a format missed, a refusal."""
+ABILITY = np.array([1.154, 1.930, 2.744])
+"""Per tier, cheapest first, chosen so that about .60, .78 and .90 of the prompts pass."""
 
 SKILL: dict[str, tuple[float, float, float]] = {
     "extraction": (0.4, 0.1, 0.0),
@@ -96,7 +103,7 @@ SKILL: dict[str, tuple[float, float, float]] = {
     "legal": (-0.2, -0.2, 0.2),
     "agent": (-0.6, 0.1, 0.2),
 }
-"""Logits by which a tier is better (or worse) at a family than its ability says; zero where absent."""
+"""Units of difficulty by which a tier is better (or worse) at a family than its ability says; zero where absent."""
 
 FAMILY_DIFFICULTY: dict[str, float] = {
     "extraction": -1.5,
@@ -113,7 +120,7 @@ FAMILY_DIFFICULTY: dict[str, float] = {
     "agent": -0.4,
     "chat": -0.7,
 }
-"""Logits that the family alone adds to the difficulty."""
+"""Units of difficulty that the family alone adds to the difficulty."""
 
 LANGUAGE_DIFFICULTY: dict[str, float] = {
     "German": 0.1,
@@ -127,15 +134,15 @@ LANGUAGE_DIFFICULTY: dict[str, float] = {
     "JavaScript": 0.2,
     "SQL": -0.2,
 }
-"""Logits that the language adds; zero for English and Python."""
+"""Units of difficulty that the language adds; zero for English and Python."""
 
 STEP = 0.35
-"""Logits per step: an operand, an inference, a turn."""
+"""Units of difficulty per step: an operand, an inference, a turn."""
 CONSTRAINT = 0.25
-"""Logits per constraint on the answer."""
+"""Units of difficulty per constraint on the answer."""
 DOUBLING = 0.2
-"""Logits for each doubling of the length, from 300 characters."""
-LATENT_SD = 0.9
+"""Units of difficulty for each doubling of the length, from 300 characters."""
+LATENT_SD = 0.45
 """Standard deviation of the difficulty that can not be read off the text."""
 
 UNOBSERVED = 0.04
@@ -180,7 +187,7 @@ def visible_difficulty(
     characters: npt.ArrayLike,
     language: Sequence[str],
 ) -> Floats:
-    """Return the part of the difficulty that the text shows, in logits, float64 (n,). Pure."""
+    """Return the part of the difficulty that the text shows, in units of difficulty, float64 (n,). Pure."""
     base = [
         FAMILY_DIFFICULTY[f] + LANGUAGE_DIFFICULTY.get(spoken, 0.0)
         for f, spoken in zip(family, language, strict=True)
@@ -198,14 +205,14 @@ def visible_difficulty(
 def true_pass_probability(family: Sequence[str], difficulty: npt.ArrayLike) -> Floats:
     """Return the simulated P(pass) per tier. Pure.
 
-    The response model in one line: sigmoid(ability of the tier in the family - difficulty).
+    The response model in one line: (1 - lapse) x sigmoid(sharpness x (ability of the tier in the family - difficulty)).
 
     Parameters
     ----------
     family : sequence of str
         Task family of each prompt, n of them.
     difficulty : array-like of float, shape (n,)
-        Visible difficulty plus latent, in logits.
+        Visible difficulty plus latent.
 
     Returns
     -------
@@ -213,8 +220,8 @@ def true_pass_probability(family: Sequence[str], difficulty: npt.ArrayLike) -> F
         Cheapest tier first.
     """
     index = [_INDEX[name] for name in family]
-    logits = ABILITY + _SKILLS[index] - np.asarray(difficulty, dtype=np.float64)[:, None]
-    probability: Floats = 1.0 / (1.0 + np.exp(-logits))
+    logits = SHARPNESS * (ABILITY + _SKILLS[index] - np.asarray(difficulty, dtype=np.float64)[:, None])
+    probability: Floats = (1.0 - LAPSE) / (1.0 + np.exp(-logits))
     return probability
 
 

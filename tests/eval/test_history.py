@@ -292,8 +292,8 @@ def test_rows_of_one_prompt_may_not_disagree(tmp_path: Path, column: str, value:
 @pytest.mark.parametrize(("name", "content", "says"), [
     ("h.csv", b"", "found an empty file (0 bytes)"), ("h.parquet", b"", "found an empty file (0 bytes)"),
     ("h.jsonl", b"\n \n", "expected rows, found none"), ("h.csv", b"prompt_id,prompt,model,score\n", "found none"),
-    ("h.csv.gz", gzip.compress(b""), "found an empty file (0 bytes)"),
-    ("h.jsonl.gz", b"plain", "found a damaged gzip file"), ("h.jsonl.gz", gzip.compress(b"{}" * 99)[:-9], "found a dam"),
+    ("h.csv.gz", gzip.compress(b"", mtime=0), "found an empty file (0 bytes)"),
+    ("h.jsonl.gz", b"plain", "found a damaged gzip file"), ("h.jsonl.gz", gzip.compress(b"{}" * 99, mtime=0)[:-9], "found a dam"),
     ("h.parquet", b"PAR1 no", "expected Parquet, found 7 bytes, cut off or damaged"),
     ("h.xlsx", b"x", "expected .parquet, .jsonl, .ndjson or .csv, found .xlsx;"), ("h", b"x", "found no extension"),
     ("h.parquet.gz", b"x", "found .parquet.gz"),

@@ -218,6 +218,35 @@ def test_a_row_without_a_time_leaves_the_hash_to_decide(tmp_path: Path) -> None:
     assert "group" == split_rows(table(tmp_path, rows)).method
 
 
+@pytest.mark.parametrize(
+    ("newest", "method", "judges"),
+    [
+        (0, "group", None),
+        (30, "time", 30),
+        (20, "time", 20),
+        (3, "time", 3),
+        (45, "group", None),
+        (90, "group", None),
+    ],
+)
+def test_coarse_times(newest: int, method: str, judges: int | None) -> None:
+    days = np.array(["2026-03-01"] * (100 - newest) + ["2026-03-02"] * newest, dtype="datetime64[ns]")
+    outcomes = of_groups([f"g{i}" for i in range(100)], timestamp=days)
+    split = split_rows(outcomes)
+    assert method == split.method
+    assert 0 < split.test.sum() < 45
+    if judges is not None:
+        assert judges == split.test.sum()
+    else:
+        with pytest.raises(ConfigError, match="split time: expected a timestamp on every row"):
+            split_rows(outcomes, method="time")
+
+
+def test_a_group_may_have_any_name() -> None:
+    outcomes = of_groups(["\ud800", "", "é"])
+    assert_whole_groups(outcomes, split_rows(outcomes))
+
+
 def test_calibration_groups_stay_out_of_training_when_time_passes(tmp_path: Path) -> None:
     rows = [row(i, timestamp=(START + timedelta(hours=i)).isoformat()) for i in range(600)]
     before, after = table(tmp_path, rows[:400]), table(tmp_path, rows)

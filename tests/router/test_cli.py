@@ -84,7 +84,9 @@ def test_route_reads_standard_input(
 ) -> None:
     run = cli("route", "-", "--json", *model, stdin=text)
     assert (0, "") == (run.code, run.err)
-    assert toy_router.route(text.decode("utf-8", "surrogateescape")).to_dict() == json.loads(run.out)
+    assert toy_router.route(
+        text.decode("utf-8", "surrogateescape").removesuffix("\n")
+    ).to_dict() == json.loads(run.out)
 
 
 def test_route_reads_messages(cli: Cli, model: tuple[str, str], toy_router: Router, tmp_path: Path) -> None:

@@ -127,6 +127,16 @@ def test_shares_and_counts_by_hand() -> None:
     assert 0.0 == sum(value for name, value in found.items() if name not in expected)
 
 
+def test_a_lone_surrogate_is_a_character_and_no_question() -> None:
+    found = features("a\ud800")
+    assert (log1p(2), 0.5, 0.0, 0.0) == (
+        found["log_chars"],
+        found["share_hangul"],  # by its lead byte
+        found["share_sentence_end"],
+        found["log_questions"],
+    )
+
+
 def test_marks_are_seen() -> None:
     code = "```\nint f() {\n    return x;\n}\n```\n\n- see https://a.b\nA) $\\pi$ __\nB) no"
     found = features(code)

@@ -85,6 +85,7 @@ TIERS = st.builds(
     st.floats(0.0, 1.0, exclude_min=True),
 )
 def test_a_ladder_survives_the_round_trip(tiers: list[Tier], pass_score: float) -> None:
+    tiers = sorted(tiers, key=lambda tier: (tier.input_usd_per_mtok, tier.output_usd_per_mtok))
     models = [model for tier in tiers for model in tier.models]
     if len(set(models)) < len(models):
         tiers = tiers[:1]
@@ -208,3 +209,11 @@ def test_costs_by_hand() -> None:
     assert pytest.approx(50 * 10e-6) == costs.expected_usd(0, 0)
     with pytest.raises(ValueError, match="zip"):
         CostModel.from_ladder(Ladder((tier,)), (50.0, 100.0))
+
+
+def test_a_tier_dearer_in_both_prices_may_not_stand_first() -> None:
+    dear = {**GOOD, "name": "dear", "model": "d", "input_usd_per_mtok": 9.0, "output_usd_per_mtok": 9.0}
+    with pytest.raises(ConfigError, match="dear stands before small and is dearer in both prices"):
+        parse_tiers({"tier": [dear, {**GOOD, "name": "small"}]})
+    crossed = {**dear, "output_usd_per_mtok": 0.0}
+    assert ("dear", "small") == parse_tiers({"tier": [crossed, {**GOOD, "name": "small"}]}).names

@@ -47,7 +47,9 @@ def draw_rows(n: int, seed: int) -> NDArray[np.float32]:
     vectors = rng.normal(size=(n, DIMENSION))
     X[:, :DIMENSION] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     X[rng.random(n) < 0.03, :DIMENSION] = 0.0
-    X[:, DIMENSION:] = rng.gamma(2.0, 1.5, (n, WIDTH - DIMENSION)) * (rng.random((n, WIDTH - DIMENSION)) < 0.6)
+    X[:, DIMENSION:] = rng.gamma(2.0, 1.5, (n, WIDTH - DIMENSION)) * (
+        rng.random((n, WIDTH - DIMENSION)) < 0.6
+    )
     return X
 
 

@@ -138,7 +138,9 @@ def test_calibration_mends_margins_that_are_too_sure() -> None:
     slope, offset = calibrate(truth * 2.0 + 1.0, passed)
     assert 0.5 == pytest.approx(slope[0], abs=0.05)
     assert -0.5 == pytest.approx(offset[0], abs=0.12)
-    before, after = (log_loss(sigmoid(z[:, 0]), passed[:, 0]) for z in (truth * 2 + 1, (truth * 2 + 1) * slope + offset))
+    before, after = (
+        log_loss(sigmoid(z[:, 0]), passed[:, 0]) for z in (truth * 2 + 1, (truth * 2 + 1) * slope + offset)
+    )
     assert after < before
 
 
@@ -194,7 +196,7 @@ def noise(n: int, seed: int) -> NDArray[np.float64]:
 
 
 def test_the_preferred_blend_stands_when_all_are_alike() -> None:
-    truth, passed, cost = routable(1000, 1)
+    truth, passed, cost = routable(600, 1)
     selection = select(validation_of(dict.fromkeys(MEMBERS, truth)), passed, passed, cost)
     assert PREFERRED == selection.members
     assert "gap_closed" == selection.criterion
@@ -202,8 +204,8 @@ def test_the_preferred_blend_stands_when_all_are_alike() -> None:
 
 
 def test_the_preferred_blend_stands_when_another_is_ahead_by_luck() -> None:
-    truth, passed, cost = routable(1000, 1)
-    margins = {name: truth + 0.1 * noise(1000, i) * (name not in PREFERRED) for i, name in enumerate(MEMBERS)}
+    truth, passed, cost = routable(600, 1)
+    margins = {name: truth + 0.1 * noise(600, i) * (name not in PREFERRED) for i, name in enumerate(MEMBERS)}
     selection = select(validation_of(margins), passed, passed, cost)
     values = {tuple(row["members"]): row["value"] for row in selection.table}
     best = max(values, key=lambda members: values[members])
@@ -213,8 +215,8 @@ def test_the_preferred_blend_stands_when_another_is_ahead_by_luck() -> None:
 
 @pytest.mark.parametrize("knowing", ["linear", "labels", "length"])
 def test_a_blend_that_is_clearly_better_is_chosen(knowing: str) -> None:
-    truth, passed, cost = routable(1000, 1)
-    margins = {name: noise(1000, i) for i, name in enumerate(MEMBERS)} | {knowing: truth}
+    truth, passed, cost = routable(600, 1)
+    margins = {name: noise(600, i) for i, name in enumerate(MEMBERS)} | {knowing: truth}
     selection = select(validation_of(margins), passed, passed, cost)
     assert (knowing,) == selection.members
 
@@ -242,7 +244,9 @@ def test_selection_holds_what_it_chose() -> None:
     z = validation.blend(selection.members) * selection.slope + selection.offset
     np.testing.assert_allclose(sigmoid(z), selection.p_pass)
     assert [list(members) for members in CANDIDATES] == [row["members"] for row in selection.table]
-    assert all(np.isfinite([row["value"], row["standard_error"], row["log_loss"]]).all() for row in selection.table)
+    assert all(
+        np.isfinite([row["value"], row["standard_error"], row["log_loss"]]).all() for row in selection.table
+    )
 
 
 def test_blend_is_the_mean_of_margins() -> None:
@@ -266,7 +270,9 @@ def fitted_members(make_design: MakeDesign) -> tuple[Design, dict[str, Member]]:
 
 
 def blend_of(members: dict[str, Member], names: tuple[str, ...]) -> Blend:
-    return Blend({name: members[name] for name in names}, np.array([0.2, 1.3, 5.0]), np.array([-1.0, 0.3, 2.0]))
+    return Blend(
+        {name: members[name] for name in names}, np.array([0.2, 1.3, 5.0]), np.array([-1.0, 0.3, 2.0])
+    )
 
 
 @pytest.mark.parametrize("names", CANDIDATES, ids="+".join)

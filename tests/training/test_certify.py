@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,8 @@ def test_bounds_are_those_of_scipy() -> None:
     for n in (1, 7, 40, 333):
         failures = np.arange(n + 1)
         expected = [
-            binomtest(int(k), n, alternative="less").proportion_ci(0.95, method="exact").high for k in failures
+            binomtest(int(k), n, alternative="less").proportion_ci(0.95, method="exact").high
+            for k in failures
         ]
         np.testing.assert_allclose(expected, upper_bound(failures, n, 0.05), rtol=1e-9)
 
@@ -83,7 +85,9 @@ def test_too_few_rows_certify_nothing() -> None:
     # With 13 groups and no failure the bound is 0.206, with 14 it is 0.193.
     safe = ([0.875, 0.875], [1, 1])
     assert [] == certify(**rows_of(*safe, 13), seed=0)["table"]
-    assert [(0.2, 0.5)] == [(r["alpha"], r["epsilon"]) for r in certify(**rows_of(*safe, 14), seed=0)["table"]]
+    assert [(0.2, 0.5)] == [
+        (r["alpha"], r["epsilon"]) for r in certify(**rows_of(*safe, 14), seed=0)["table"]
+    ]
     nothing = {key: value[:0] for key, value in rows_of(*safe, 1).items()}
     assert {"kind": "regret", "delta": DELTA, "n": 0, "table": []} == certify(**nothing, seed=0)
 
@@ -145,7 +149,7 @@ def test_the_table_is_monotone(n: int, seed: int) -> None:
     for row in table:
         assert row["observed"] <= row["bound"] <= row["alpha"]
         assert row["epsilon"] in EPSILONS
-    for above, below in zip(table, table[1:], strict=False):
+    for above, below in pairwise(table):
         assert above["alpha"] < below["alpha"]
         assert above["epsilon"] <= below["epsilon"]
 

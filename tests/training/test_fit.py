@@ -80,9 +80,13 @@ def test_the_manifest_is_complete(artefact: Path, history_files: tuple[Path, Pat
     assert read_tiers(history_files[1]).to_dict() == document["tiers"]
     assert {"embedding", "shape"} == set(document["features"])
     assert 3 == len(document["cost"]["mean_output_tokens"])
-    assert {"default_epsilon", "default_max_regret", "basis", "novelty_threshold", "novelty_false_alarm"} == set(
-        document["decision"]
-    )
+    assert {
+        "default_epsilon",
+        "default_max_regret",
+        "basis",
+        "novelty_threshold",
+        "novelty_false_alarm",
+    } == set(document["decision"])
     assert {"kind", "delta", "n", "table", "split", "date"} == set(document["certificate"])
     assert (DELTA, "regret") == (document["certificate"]["delta"], document["certificate"]["kind"])
     assert {"members", "slope", "offset", "criterion", "candidates", "seed"} == set(document["model"])
@@ -107,7 +111,9 @@ def test_the_data_are_named_by_content_and_no_path_of_this_machine_is_told(
 
 
 def test_the_manifest_and_the_card_hold_no_prompt(artefact: Path, history_files: tuple[Path, Path]) -> None:
-    told = "".join((artefact / name).read_text(encoding="utf-8") for name in ("manifest.json", "MODEL_CARD.md"))
+    told = "".join(
+        (artefact / name).read_text(encoding="utf-8") for name in ("manifest.json", "MODEL_CARD.md")
+    )
     prompts = pd.read_parquet(history_files[0])["prompt"].dropna().unique()
     assert len(prompts) > 300
     assert not [prompt for prompt in prompts if prompt in told or json.dumps(prompt)[1:-1] in told]
@@ -126,7 +132,12 @@ def test_what_the_fit_returns_is_what_it_wrote(fitted: tuple[Path, dict[str, Any
 
 def test_the_router_loads_scores_and_routes(artefact: Path) -> None:
     router = Router.load(artefact)
-    prompts = ["Extract the order number from: order A-2291.", "Prove it.", [{"role": "user", "content": "Hi"}], ""]
+    prompts = [
+        "Extract the order number from: order A-2291.",
+        "Prove it.",
+        [{"role": "user", "content": "Hi"}],
+        "",
+    ]
     p_pass = router.score(prompts)
     assert ((4, 3), np.float32) == (p_pass.shape, p_pass.dtype)
     assert ((p_pass > 0) & (p_pass < 1)).all()
@@ -195,7 +206,9 @@ def table() -> pd.DataFrame:
 def learn(toy_embedding: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Fit a table and return the manifest of an artefact that loads and routes."""
 
-    def learn(table: pd.DataFrame, suffix: str = ".parquet", name: str = "model", **options: Any) -> dict[str, Any]:
+    def learn(
+        table: pd.DataFrame, suffix: str = ".parquet", name: str = "model", **options: Any
+    ) -> dict[str, Any]:
         history, tiers = tmp_path / f"history{suffix}", tmp_path / "tiers.toml"
         tiers.write_text(TIERS_TOML, encoding="utf-8")
         if suffix == ".parquet":
@@ -203,7 +216,9 @@ def learn(toy_embedding: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
         elif suffix == ".csv":
             table.to_csv(history, index=False)
         else:
-            table.to_json(history, orient="records", lines=True, double_precision=15)
+            history.write_text(
+                "".join(json.dumps(row) + "\n" for row in table.to_dict("records")), encoding="utf-8"
+            )
         out = tmp_path / name
         result = fit([history], tiers, out, embedding=toy_embedding, **options)
         strict(json.dumps(result))
@@ -215,7 +230,9 @@ def learn(toy_embedding: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     return learn
 
 
-def test_the_format_of_the_file_does_not_matter(table: pd.DataFrame, learn: Callable[..., dict[str, Any]]) -> None:
+def test_the_format_of_the_file_does_not_matter(
+    table: pd.DataFrame, learn: Callable[..., dict[str, Any]]
+) -> None:
     found = [learn(table, suffix, name=suffix[1:]) for suffix in (".parquet", ".csv", ".jsonl")]
     assert 1 == len({document["model_id"] for document in found})
     assert 1 == len({json.dumps(document["metrics"]) for document in found})
@@ -241,7 +258,9 @@ def test_without_any_cost_the_price_list_decides(
 def test_messages_are_prompts(learn: Callable[..., dict[str, Any]]) -> None:
     table = generate(150, 5).drop(columns=["timestamp"])
     text = table["prompt"].notna()
-    table.loc[text, "messages"] = [json.dumps([{"role": "user", "content": p}]) for p in table.loc[text, "prompt"]]
+    table.loc[text, "messages"] = [
+        json.dumps([{"role": "user", "content": p}]) for p in table.loc[text, "prompt"]
+    ]
     assert 150 == learn(table.drop(columns=["prompt"]))["data"]["summary"]["prompts"]
 
 
@@ -282,9 +301,14 @@ def test_tiers_that_were_never_tried_on_one_prompt_promise_nothing(
     models = np.array(["synthetic-small", "synthetic-medium", "synthetic-large"])
     apart = table[table["model"] == models[[ids[i] % 3 for i in table["prompt_id"]]]]
     document = learn(apart)
-    assert {"prompts": 0, "groups": 0} == {key: document["metrics"]["router"][key] for key in ("prompts", "groups")}
+    assert {"prompts": 0, "groups": 0} == {
+        key: document["metrics"]["router"][key] for key in ("prompts", "groups")
+    }
     assert (0, []) == (document["certificate"]["n"], document["certificate"]["table"])
-    assert ("cross-validation", 0.0) == (document["decision"]["basis"], document["decision"]["default_epsilon"])
+    assert ("cross-validation", 0.0) == (
+        document["decision"]["basis"],
+        document["decision"]["default_epsilon"],
+    )
     assert "log_loss" == document["model"]["criterion"]
 
 
@@ -350,7 +374,8 @@ def test_two_processes_give_the_same_bytes(
     tiers.write_text(TIERS_TOML, encoding="utf-8")
     arguments = ("--history", history, "--tiers", tiers, "--embedding", toy_embedding, "--seed", "4")
     runs = [
-        training("fit", *arguments, "--out", tmp_path / name, PYTHONHASHSEED=name[1:]) for name in ("s0", "s1234")
+        training("fit", *arguments, "--out", tmp_path / name, PYTHONHASHSEED=name[1:])
+        for name in ("s0", "s1234")
     ]
     documents = []
     for process in runs:
@@ -359,7 +384,14 @@ def test_two_processes_give_the_same_bytes(
         lines = stdout.splitlines()
         documents.append(strict(lines[-1]))
         assert 1 == len(lines)  # nothing but the document; progress is on stderr
-        for step in ("reading", "extracting features", "cross-validating", "certifying", "measuring", "writing"):
+        for step in (
+            "reading",
+            "extracting features",
+            "cross-validating",
+            "certifying",
+            "measuring",
+            "writing",
+        ):
             assert f"] {step}" in stderr
         assert "Held-out test part" in stderr
         assert "\r" not in stderr  # no bar where there is no terminal
@@ -492,7 +524,9 @@ def test_an_unknown_split_is_a_matter_of_usage(
 
 def test_a_ladder_with_one_rung_is_refused(command: Command, tmp_path: Path) -> None:
     tiers = tmp_path / "one.toml"
-    tiers.write_text(TIERS_TOML.split("[[tier]]")[0] + "[[tier]]" + TIERS_TOML.split("[[tier]]")[1], encoding="utf-8")
+    tiers.write_text(
+        TIERS_TOML.split("[[tier]]")[0] + "[[tier]]" + TIERS_TOML.split("[[tier]]")[1], encoding="utf-8"
+    )
     assert_refused(command(tiers=tiers), "needs two tiers or more", tmp_path)
 
 
@@ -525,9 +559,7 @@ def test_a_refused_refit_leaves_the_artefact(
     assert before == {path.name: path.read_bytes() for path in out.iterdir()}
 
 
-def test_several_files_are_one_history(
-    table: pd.DataFrame, tmp_path: Path, toy_embedding: Path
-) -> None:
+def test_several_files_are_one_history(table: pd.DataFrame, tmp_path: Path, toy_embedding: Path) -> None:
     ids = table["prompt_id"].unique()
     tiers = tmp_path / "tiers.toml"
     tiers.write_text(TIERS_TOML, encoding="utf-8")

@@ -256,7 +256,9 @@ def test_length_sees_only_the_length(design: Design) -> None:
 
 def test_prototypes_are_unit_columns_on_the_embedding_alone(design: Design) -> None:
     centers = find_prototypes(design, 0)
-    expected = min(PROTOTYPE_COUNT, (np.abs(design.X[:, : design.dimension]).sum(1) > 0).sum() // ROWS_PER_PROTOTYPE)
+    expected = min(
+        PROTOTYPE_COUNT, (np.abs(design.X[:, : design.dimension]).sum(1) > 0).sum() // ROWS_PER_PROTOTYPE
+    )
     assert (design.X.shape[1], expected) == centers.shape
     np.testing.assert_allclose(np.linalg.norm(centers, axis=0), 1.0)
     assert not centers[design.dimension :].any()

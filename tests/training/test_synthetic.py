@@ -272,7 +272,8 @@ def test_difficulty_rises_with_what_is_visible() -> None:
 
 def test_true_pass_probability_is_the_sigmoid_of_ability_less_difficulty() -> None:
     skill = np.array(synthetic_model.SKILL["legal"])
-    expected = 1 / (1 + np.exp(-(synthetic_model.ABILITY + skill - 0.7)))
+    logits = synthetic_model.SHARPNESS * (synthetic_model.ABILITY + skill - 0.7)
+    expected = (1 - synthetic_model.LAPSE) / (1 + np.exp(-logits))
     np.testing.assert_allclose(expected[None], synthetic.true_pass_probability(["legal"], [0.7]))
 
 

@@ -1,0 +1,99 @@
+"""The card says what the manifest says, also where there is little to say."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from training.card import render_card
+
+
+@pytest.fixture
+def manifest(artefact: Path) -> dict[str, Any]:
+    return copy.deepcopy(json.loads((artefact / "manifest.json").read_bytes()))
+
+
+def tables(card: str) -> list[list[str]]:
+    return [block.splitlines() for block in card.split("\n\n") if block.startswith("|")]
+
+
+def assert_well_formed(card: str) -> None:
+    assert card.startswith("# ")
+    assert card.endswith("\n")
+    assert "\n\n\n" not in card
+    for rows in tables(card):
+        assert 1 == len({row.count("|") for row in rows}), rows
+        assert re.fullmatch(r"\|( --- \|)+", rows[1])
+    for unsaid in ("nan", "None", "inf "):
+        assert unsaid not in card.replace("\nNone: ", "\n")
+
+
+def test_the_written_card_is_the_rendered_manifest(artefact: Path, manifest: dict[str, Any]) -> None:
+    card = (artefact / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert card == render_card(manifest)
+    assert_well_formed(card)
+
+
+def test_the_card_holds_every_section_and_the_figures(manifest: dict[str, Any]) -> None:
+    card = render_card(manifest)
+    headings = re.findall(r"^## (.*)$", card, re.MULTILINE)
+    assert ["Tiers", "Data", "Model", "Certificate", "Metrics"] == headings
+    assert manifest["model_id"] in card
+    assert manifest["versions"]["tierwise"] in card
+    for tier in ("small", "medium", "large"):
+        assert f"| {tier} | synthetic-{tier} |" in card
+    assert manifest["data"]["files"][0]["sha256"][:16] in card
+    assert f"{manifest['metrics']['router']['operating_point']['saving']['value']:.1%}" in card
+    for row in manifest["certificate"]["table"]:
+        assert f"| {row['alpha']:.1%} | {row['epsilon']:g} |" in card
+
+
+def test_notes_stand_below_the_heading(manifest: dict[str, Any]) -> None:
+    card = render_card(manifest, "\n## Limits\n\nOnly a test.\n\n")
+    assert_well_formed(card)
+    assert card.index("# tierwise") < card.index("## Limits") < card.index("## Tiers")
+    assert render_card(manifest, " \n") == render_card(manifest)
+
+
+def test_without_a_certificate_the_card_says_so(manifest: dict[str, Any]) -> None:
+    manifest["certificate"] |= {"table": [], "n": 12}
+    card = render_card(manifest)
+    assert_well_formed(card)
+    assert "None: 12 calibration groups support no promise" in card
+
+
+def test_without_measurements_the_card_says_so(manifest: dict[str, Any]) -> None:
+    nothing = {"prompts": 0, "groups": 0, "calibration": manifest["metrics"]["router"]["calibration"]}
+    manifest["metrics"] = {"router": nothing, "length": nothing}
+    card = render_card(manifest)
+    assert_well_formed(card)
+    assert "No prompt of the test part was tried on every tier." in card
+
+
+def test_unknown_figures_are_dashes(manifest: dict[str, Any]) -> None:
+    manifest["metrics"]["router"]["calibration"]["large"]["auc"] = None
+    manifest["metrics"]["router"]["gap_closed"] = {"value": None, "low": None, "high": None}
+    manifest["metrics"]["router"]["operating_point"]["regret"] |= {"low": None, "high": None}
+    card = render_card(manifest)
+    assert_well_formed(card)
+    assert "–" in card
+
+
+def test_each_source_with_measurements_has_a_row(manifest: dict[str, Any]) -> None:
+    part = {name: manifest["metrics"][name] for name in ("router", "length")}
+    empty = {name: {"prompts": 0, "groups": 0, "calibration": {}} for name in ("router", "length")}
+    manifest["metrics"]["by_source"] = {"inbox": part, "unanswered": empty}
+    card = render_card(manifest)
+    assert_well_formed(card)
+    assert "| all |" in card
+    assert "| inbox |" in card
+    assert "| unanswered |" not in card
+
+
+def test_the_same_manifest_is_the_same_card(manifest: dict[str, Any]) -> None:
+    assert render_card(manifest) == render_card(copy.deepcopy(manifest))
