@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from numbers import Real
+from typing import Any
 
 from router.decision import Reason
 from router.errors import RequestError
@@ -55,7 +56,8 @@ class Policy:
             value = getattr(self, name)
             if value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, Real) or not (value >= 0 and value <= 1):
+            number: Any = value  # numpy's numbers are Real too, and typeshed gives Real no order
+            if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 <= number <= 1.0:
                 raise RequestError(f"policy: {name} is a number from 0 to 1; found {value!r}")
         for name in ("floor", "ceiling"):
             value = getattr(self, name)

@@ -1,9 +1,9 @@
 """The blend: which members, with which calibration, and the graph they make.
 
 Pure, given a seed. Members are cross-validated by group on the training part; subsets of them are averaged
-on the log-odds scale and compared by what they are for, the share of the gap between random mixing and the
-oracle that they close. The average of trees, linear head and prototypes stands unless another subset is
-clearly better: no family wins everywhere, and the average is at or near the best on each history.
+on the log-odds scale, calibrated, and the one with the least log loss is the blend: no family wins everywhere.
+Log loss decides rather than the routing that comes of it, because it is far less noisy (docs/LOG.md); the share
+of the gap between random mixing and the oracle stands beside it.
 """
 
 from __future__ import annotations
@@ -28,15 +28,12 @@ from training.members import FITTERS, Design, Floats, Member
 __all__ = ["Blend", "CrossValidation", "Selection", "build_model", "calibrate", "cross_validate", "select"]
 
 FOLDS = 5
-PREFERRED = ("trees", "linear", "prototypes")
+MEMBERS = ("trees", "linear", "prototypes", "labels")
 CANDIDATES: tuple[tuple[str, ...], ...] = (
-    *(subset for size in range(1, 5) for subset in combinations((*PREFERRED, "labels"), size)),
+    *(subset for size in range(1, len(MEMBERS) + 1) for subset in combinations(MEMBERS, size)),
     ("length",),
 )
-# How many standard errors over folds a subset must be ahead of the preferred one. With five folds (four
-# degrees of freedom) and fifteen others to choose from, luck alone exceeds this about one time in eight.
-CLEARLY = 4.0
-# With fewer rows per fold where every tier was observed, a curve is noise and log loss decides.
+# With fewer rows per fold where every tier was observed, a cost-quality curve is noise.
 LEAST_CURVE_ROWS = 30
 SLOPE_RANGE = (0.2, 5.0)
 
@@ -73,17 +70,15 @@ class Selection:
         Their out-of-fold, calibrated probabilities on the training part.
     slope, offset : float64 (k,)
         Calibration of the averaged margin per tier.
-    criterion : str
-        "gap_closed" or "log_loss".
     table : list of dict
-        Per candidate: members, criterion's mean and standard error over folds, and log loss.
+        Per candidate: members, log loss and gap closed, each with its standard error over folds; the gap is
+        None where too few rows have an outcome on every tier.
     """
 
     members: tuple[str, ...]
     p_pass: Floats
     slope: Floats
     offset: Floats
-    criterion: str
     table: list[dict[str, Any]] = field(repr=False)
 
 
@@ -170,7 +165,7 @@ def select(
     score: NDArray[np.float32],
     cost_usd: Floats,
 ) -> Selection:
-    """Choose the members by their out-of-fold routing. Pure.
+    """Choose the members by their out-of-fold log loss, after calibration. Pure.
 
     Parameters
     ----------
@@ -178,45 +173,38 @@ def select(
         Outcomes of the training part; NaN where unobserved (cost never is).
     """
     complete = ~np.isnan(score).any(axis=1)
-    folds = range(int(validation.fold.max()) + 1)
-    parts = [np.flatnonzero(complete & (validation.fold == i)) for i in folds]
-    by_curve = min(map(len, parts)) >= LEAST_CURVE_ROWS
-    bounds = [
-        (random_curve(score[r], cost_usd[r]), oracle_curve(score[r], cost_usd[r])) for r in parts if by_curve
-    ]
-    fitted: dict[tuple[str, ...], tuple[Floats, Floats, Floats]] = {}
-    values: dict[tuple[str, ...], Floats] = {}
+    folds = [validation.fold == i for i in range(int(validation.fold.max()) + 1)]
+    parts = [np.flatnonzero(complete & fold) for fold in folds]
+    if min(map(len, parts)) < LEAST_CURVE_ROWS:
+        parts = []
+    bounds = [(random_curve(score[r], cost_usd[r]), oracle_curve(score[r], cost_usd[r])) for r in parts]
+    chosen: Selection | None = None
+    least = float("inf")
     table = []
     for members in CANDIDATES:
         margin = validation.blend(members)
         slope, offset = calibrate(margin, passed)
         p = sigmoid(margin * slope + offset)
-        fitted[members] = p, slope, offset
-        losses = np.array(
-            [-_mean_log_loss(p[validation.fold == i], passed[validation.fold == i]) for i in folds]
+        losses = np.array([_mean_log_loss(p[fold], passed[fold]) for fold in folds])
+        gaps = np.array(
+            [
+                gap_closed(router_curve(p[r], score[r], cost_usd[r], "price"), *ends)
+                for r, ends in zip(parts, bounds, strict=True)
+            ]
         )
-        if by_curve:
-            values[members] = np.array(
-                [
-                    gap_closed(router_curve(p[r], score[r], cost_usd[r], "price"), *ends)
-                    for r, ends in zip(parts, bounds, strict=True)
-                ]
-            )
-        else:
-            values[members] = losses
         table.append(
             {
                 "members": list(members),
-                "value": float(values[members].mean()),
-                "standard_error": _standard_error(values[members]),
-                "log_loss": float(-losses.mean()),
+                "log_loss": float(losses.mean()),
+                "log_loss_standard_error": _standard_error(losses),
+                "gap_closed": float(gaps.mean()) if len(gaps) else None,
+                "gap_closed_standard_error": _standard_error(gaps) if len(gaps) else None,
             }
         )
-    best = max(CANDIDATES, key=lambda members: values[members].mean())
-    ahead = values[best] - values[PREFERRED]
-    chosen = best if ahead.mean() > CLEARLY * _standard_error(ahead) else PREFERRED
-    p, slope, offset = fitted[chosen]
-    return Selection(chosen, p, slope, offset, "gap_closed" if by_curve else "log_loss", table)
+        if chosen is None or losses.mean() < least:
+            least, chosen = float(losses.mean()), Selection(members, p, slope, offset, table)
+    assert chosen is not None, "there are candidates"  # noqa: S101
+    return chosen
 
 
 def _standard_error(values: Floats) -> float:

@@ -74,9 +74,14 @@ def _model(manifest: dict[str, Any]) -> str:
         f"{embedding.get('dimension')} dimensions distilled from {embedding.get('teacher')} "
         f"({embedding.get('licence')}) and {len(manifest['features']['shape']['names'])} length and shape "
         f"features, in one ONNX graph. Chosen by grouped cross-validation on the training part among "
-        f"{len(model['candidates'])} candidates, by {model['criterion'].replace('_', ' ')}: {chosen['value']:.3f} "
-        f"± {chosen['standard_error']:.3f}, length alone {length['value']:.3f} ± {length['standard_error']:.3f}."
+        f"{len(model['candidates'])} candidates, by log loss: {chosen['log_loss']:.3f}, length alone "
+        f"{length['log_loss']:.3f}. Gap closed there: {_share(chosen)}, length alone {_share(length)}."
     )
+
+
+def _share(candidate: dict[str, Any]) -> str:
+    value, error = candidate["gap_closed"], candidate["gap_closed_standard_error"]
+    return "unknown" if value is None else f"{value:.3f} ± {error:.3f}"
 
 
 def _certificate(manifest: dict[str, Any]) -> str:

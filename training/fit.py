@@ -162,7 +162,6 @@ def fit(
                 "members": list(selection.members),
                 "slope": selection.slope.tolist(),
                 "offset": selection.offset.tolist(),
-                "criterion": selection.criterion,
                 "candidates": selection.table,
                 "seed": seed,
             },

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from eval.bootstrap import bootstrap
+from eval.curve import choose
 from eval.metrics import QUALITY_SHARES, measure, render_metrics
 from eval.outcomes import Outcomes
 from router.tiers import Ladder, Tier
@@ -132,6 +134,24 @@ def test_values_lie_in_their_intervals(epsilon: float, seed: int) -> None:
     ):
         assert interval["low"] <= interval["value"] <= interval["high"]
     assert 1.0 == pytest.approx(sum(point["share_per_tier"].values()))
+
+
+def test_intervals_are_those_of_the_bootstrap_over_groups() -> None:
+    p, outcomes = drawn(200, 9)
+    point = measure(p, outcomes, 0.2, n_boot=60, seed=1)["operating_point"]
+    whole = outcomes.take(outcomes.complete)
+    chosen = choose(p[outcomes.complete], 0.2)
+    top = whole.passed.shape[1] - 1
+    statistics = {
+        "saving": lambda r: 1 - whole.cost_usd[r, chosen[r]].sum() / whole.cost_usd[r, top].sum(),
+        "quality_relative_to_top": lambda r: (
+            whole.score[r, chosen[r]].astype(float).sum() / whole.score[r, top].astype(float).sum()
+        ),
+        "regret": lambda r: ((whole.passed[r, top] == 1) & (whole.passed[r, chosen[r]] == 0)).mean(),
+    }
+    for name, statistic in statistics.items():
+        expected = bootstrap(whole.groups, statistic, n_boot=60, seed=1)
+        assert (expected.value, expected.low, expected.high) == pytest.approx(tuple(point[name].values()))
 
 
 def test_the_same_seed_measures_the_same() -> None:

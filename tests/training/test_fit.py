@@ -24,7 +24,7 @@ from router.manifest import SCHEMA
 from router.tiers import read_tiers
 from training.__main__ import main
 from training.blend import CANDIDATES
-from training.certify import DELTA
+from training.certify import DELTA, certify
 from training.fit import DEFAULT_MAX_REGRET, LEAST_PROMPTS, fit
 from training.golden import GOLDEN_PROMPTS
 from training.synthetic import TIERS_TOML, generate
@@ -180,6 +180,22 @@ def test_reported_metrics_can_be_had_again_from_the_artefact(
     point = result["metrics"]["router"]["operating_point"]
     assert regret == pytest.approx(point["regret"]["value"])
     assert saving == pytest.approx(point["saving"]["value"])
+
+
+def test_the_certificate_can_be_had_again_from_the_artefact(
+    fitted: tuple[Path, dict[str, Any]], history_files: tuple[Path, Path]
+) -> None:
+    """It is about the calibration part, scored as serving scores it: neither learned from nor measured on."""
+    out, result = fitted
+    history, tiers = history_files
+    outcomes = tabulate(read_history(history), read_tiers(tiers))
+    split = split_rows(outcomes, 0)
+    held = outcomes.take(split.calibration)
+    p_pass = Router.load(out).score(held.prompts)
+    again = certify(p_pass, held.passed, held.cost_usd, held.groups, 0)
+    assert again == {key: result["certificate"][key] for key in again}
+    others = set(outcomes.groups[split.train].tolist() + outcomes.groups[split.test].tolist())
+    assert not others & set(held.groups.tolist())
 
 
 def test_default_decisions_rest_on_the_certificate(fitted: tuple[Path, dict[str, Any]]) -> None:
