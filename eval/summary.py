@@ -93,7 +93,7 @@ def _sources(counts: dict[str, int]) -> list[str]:
 def _split(counts: dict[str, int]) -> str:
     marked = {name: count for name, count in counts.items() if name != "none"}
     if not marked:
-        return "no split in the history: one will be made by group"
+        return "no split in the history"
     listed = ", ".join(f"{count:,} {name}" for name, count in counts.items())
     lone = "; nothing on the other side" if len(marked) == 1 else ""
     return f"split as the history has it: {listed}{lone}"

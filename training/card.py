@@ -32,7 +32,8 @@ def render_card(manifest: dict[str, Any], notes: str = "") -> str:
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    lines = [header, ["---"] * len(header), *escaped]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
@@ -74,7 +75,7 @@ def _model(manifest: dict[str, Any]) -> str:
         f"{embedding.get('dimension')} dimensions distilled from {embedding.get('teacher')} "
         f"({embedding.get('licence')}) and {len(manifest['features']['shape']['names'])} length and shape "
         f"features, in one ONNX graph. Chosen by grouped cross-validation on the training part among "
-        f"{len(model['candidates'])} candidates, by log loss: {chosen['log_loss']:.3f}, length alone "
+        f"{len(model['candidates'])} candidates, by log loss after calibration: {chosen['log_loss']:.3f}, length alone "
         f"{length['log_loss']:.3f}. Gap closed there: {_share(chosen)}, length alone {_share(length)}."
     )
 

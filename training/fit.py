@@ -148,15 +148,18 @@ def fit(
         progress.say(render_metrics(metrics))
 
         progress.step("writing")
-        document: dict[str, Any] = {
-            "schema": SCHEMA,
-            "name": name,
-            "model_id": model_id_of(model, decision, extractor.identity),
-            "created": _now(),
+        deciding: dict[str, Any] = {
             "tiers": ladder.to_dict(),
             "features": extractor.identity,
             "cost": {"mean_output_tokens": list(outcomes.mean_output_tokens)},
             "decision": decision,
+        }
+        document: dict[str, Any] = {
+            "schema": SCHEMA,
+            "name": name,
+            "model_id": model_id_of(model, deciding, {"table": certificate["table"]}),
+            "created": _now(),
+            **deciding,
             "certificate": certificate,
             "model": {
                 "members": list(selection.members),

@@ -59,10 +59,10 @@ def _folder_itself(out: Path) -> Path:
     return out.resolve() if out.is_symlink() or out.name in ("", "..") else out
 
 
-def model_id_of(model: bytes, decision: dict[str, Any], features: dict[str, Any]) -> str:
-    """Return a name for what decides: graph, thresholds and features. The same content, the same name. Pure."""
+def model_id_of(model: bytes, *parts: dict[str, Any]) -> str:
+    """Return a name for the graph and the parts of the manifest that decide. The same content, the same name. Pure."""
     digest = hashlib.sha256(model)
-    digest.update(json.dumps([decision, features], sort_keys=True).encode())
+    digest.update(json.dumps(parts, sort_keys=True).encode())
     return f"tw-{digest.hexdigest()[:12]}"
 
 
@@ -140,11 +140,13 @@ def _fill(
     }
     (work / CARD_FILE).write_text(card(document), encoding="utf-8")
     document["files"][CARD_FILE] = sha256_of(work / CARD_FILE)
-    with (work / MANIFEST_FILE).open("w", encoding="utf-8") as file:
-        json.dump(document, file, indent=1, allow_nan=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
+    (work / MANIFEST_FILE).write_text(
+        json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8"
+    )
+    # On disk before the rename, so that a power cut cannot leave the name of a file without its content.
+    for path in work.iterdir():
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
     return document
 
 

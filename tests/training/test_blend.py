@@ -15,6 +15,7 @@ from training.blend import (
     CANDIDATES,
     FOLDS,
     LEAST_CURVE_ROWS,
+    MATERIAL,
     PREFERRED,
     SLOPE_RANGE,
     Blend,
@@ -195,46 +196,85 @@ def noise(n: int, seed: int) -> NDArray[np.float64]:
     return np.random.default_rng(seed).normal(0.0, 2.0, (n, 3))
 
 
-def test_the_preferred_blend_stands_when_all_are_alike() -> None:
+@pytest.mark.parametrize("knowing", MEMBERS)
+@pytest.mark.parametrize("n", [60, 600])
+def test_the_member_that_knows_is_chosen(knowing: str, n: int) -> None:
+    truth, passed, cost = routable(n, 1)
+    # The others are wrong rather than blind, since a mean with a third of the truth in it still ranks.
+    margins = {name: noise(n, i) - truth for i, name in enumerate(MEMBERS)} | {knowing: truth}
+    assert (knowing,) == select(validation_of(margins), passed, passed, cost).members
+
+
+def test_members_whose_errors_cancel_are_chosen_together() -> None:
     truth, passed, cost = routable(600, 1)
-    selection = select(validation_of(dict.fromkeys(MEMBERS, truth)), passed, passed, cost)
-    assert PREFERRED == selection.members
-    assert "gap_closed" == selection.criterion
-    assert 1 == len({row["value"] for row in selection.table})
+    error = noise(600, 0)
+    blind = {name: noise(600, i) for i, name in enumerate(MEMBERS, start=1)}
+    margins = blind | {"trees": truth + error, "prototypes": truth - error}
+    assert ("trees", "prototypes") == select(validation_of(margins), passed, passed, cost).members
 
 
-def test_the_preferred_blend_stands_when_another_is_ahead_by_luck() -> None:
+def test_members_are_chosen_by_the_loss_after_calibration() -> None:
+    """Ten times too sure and off by five is the truth, once calibrated; half the truth is not."""
     truth, passed, cost = routable(600, 1)
-    margins = {name: truth + 0.1 * noise(600, i) * (name not in PREFERRED) for i, name in enumerate(MEMBERS)}
-    selection = select(validation_of(margins), passed, passed, cost)
-    values = {tuple(row["members"]): row["value"] for row in selection.table}
-    best = max(values, key=lambda members: values[members])
-    assert best != PREFERRED  # something is ahead, but not clearly
-    assert PREFERRED == selection.members
+    margins = {name: noise(600, i) - truth for i, name in enumerate(MEMBERS)}
+    margins |= {"labels": 4.0 * truth + 5.0, "length": 0.5 * truth + noise(600, 9)}
+    assert ("labels",) == select(validation_of(margins), passed, passed, cost).members
 
 
-@pytest.mark.parametrize("knowing", ["linear", "labels", "length"])
-def test_a_blend_that_is_clearly_better_is_chosen(knowing: str) -> None:
-    truth, _, cost = routable(600, 1)
-    passed = (truth > 0).astype(np.float32)  # no luck, so that knowing the truth is worth most
-    # The others are wrong rather than blind, since a third of the truth still ranks.
-    margins = {name: noise(600, i) - truth for i, name in enumerate(MEMBERS)} | {knowing: truth}
-    selection = select(validation_of(margins), passed, passed, cost)
-    assert (knowing,) == selection.members
+def test_unobserved_outcomes_do_not_choose() -> None:
+    truth, passed, cost = routable(600, 1)
+    margins = {name: noise(600, i) - truth for i, name in enumerate(MEMBERS)} | {"linear": truth}
+    gaps = passed.copy()
+    gaps[np.random.default_rng(0).random(gaps.shape) < 0.5] = np.nan
+    selection = select(validation_of(margins), gaps, gaps, cost)
+    assert ("linear",) == selection.members
+    assert np.isfinite(selection.p_pass).all()
 
 
-def test_with_few_rows_log_loss_decides() -> None:
+def test_losses_by_hand() -> None:
+    """A blind member says the pass rate of each tier: its loss is the entropy, its gap closed nothing."""
+    n = 40 * FOLDS
+    passed = np.tile([[1, 1], [0, 1], [0, 1], [0, 0]], (n // 4, 1)).astype(np.float32)
+    validation = CrossValidation(dict.fromkeys(MEMBERS, np.zeros((n, 2))), np.arange(n) // 40)
+    selection = select(validation, passed, passed, np.tile([1.0, 10.0], (n, 1)))
+    entropy = -(0.25 * np.log(0.25) + 0.75 * np.log(0.75))
+    for row in selection.table:
+        assert entropy == pytest.approx(row["log_loss"])
+        assert [0.0] * 3 == pytest.approx(
+            [row[key] for key in ("log_loss_standard_error", "gap_closed", "gap_closed_standard_error")]
+        )
+    np.testing.assert_allclose(np.tile([0.25, 0.75], (n, 1)), selection.p_pass)
+
+
+def test_with_too_few_complete_rows_the_gap_is_unknown() -> None:
     n = FOLDS * LEAST_CURVE_ROWS
     truth, passed, cost = routable(n, 1)
-    alike = dict.fromkeys(MEMBERS, truth)
-    assert "gap_closed" == select(validation_of(alike), passed, passed, cost).criterion
+    validation = validation_of(dict.fromkeys(MEMBERS, truth))
+    assert all(row["gap_closed"] > 0.0 for row in select(validation, passed, passed, cost).table)
     gap = passed.copy()
-    gap[0, 2] = np.nan  # one row that not every tier was tried on leaves its fold a row short
-    assert "log_loss" == select(validation_of(alike), gap, gap, cost).criterion
-    few = {name: truth[:60] if name == "length" else noise(60, i) for i, name in enumerate(MEMBERS)}
-    assert ("length",) == select(validation_of(few), passed[:60], passed[:60], cost[:60]).members
-    few = dict.fromkeys(MEMBERS, truth[:60])
-    assert PREFERRED == select(validation_of(few), passed[:60], passed[:60], cost[:60]).members
+    gap[0, 2] = np.nan  # leaves its fold a complete row short
+    for row in select(validation, gap, gap, cost).table:
+        assert row["gap_closed"] is row["gap_closed_standard_error"] is None
+        assert np.isfinite(row["log_loss"])
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("error", [0.0, 0.3, 0.6, 1.5])
+def test_the_preferred_members_stand_unless_another_subset_is_materially_better(
+    seed: int, error: float
+) -> None:
+    """The labels member knows more than the preferred ones, by an error that grows."""
+    truth, passed, cost = routable(600, seed)
+    margins = {name: truth + error * noise(600, i) for i, name in enumerate(MEMBERS)} | {"labels": truth}
+    selection = select(validation_of(margins), passed, passed, cost)
+    losses = {tuple(row["members"]): row["log_loss"] for row in selection.table}
+    best = min(losses, key=lambda members: losses[members])
+    materially = losses[best] < (1.0 - MATERIAL) * losses[PREFERRED]
+    assert (best if materially else PREFERRED) == selection.members
+    if error == 0.0:
+        assert PREFERRED == selection.members
+    if error == 1.5:
+        assert "labels" in selection.members
 
 
 def test_selection_holds_what_it_chose() -> None:
@@ -246,9 +286,12 @@ def test_selection_holds_what_it_chose() -> None:
     z = validation.blend(selection.members) * selection.slope + selection.offset
     np.testing.assert_allclose(sigmoid(z), selection.p_pass)
     assert [list(members) for members in CANDIDATES] == [row["members"] for row in selection.table]
-    assert all(
-        np.isfinite([row["value"], row["standard_error"], row["log_loss"]]).all() for row in selection.table
-    )
+    losses = {tuple(row["members"]): row["log_loss"] for row in selection.table}
+    folds = [validation.fold == i for i in range(FOLDS)]
+    by_fold = [
+        np.mean([log_loss(selection.p_pass[rows, k], passed[rows, k]) for k in range(3)]) for rows in folds
+    ]
+    assert np.mean(by_fold) == pytest.approx(losses[selection.members])
 
 
 def test_blend_is_the_mean_of_margins() -> None:
@@ -258,7 +301,7 @@ def test_blend_is_the_mean_of_margins() -> None:
 
 def test_candidates_are_the_subsets_that_were_promised() -> None:
     assert len(set(CANDIDATES)) == len(CANDIDATES) == 16
-    assert {PREFERRED, ("trees",), ("length",)} <= set(CANDIDATES)
+    assert {("trees",), ("trees", "linear", "prototypes"), ("length",)} <= set(CANDIDATES)
     assert {name for members in CANDIDATES for name in members} == set(FITTERS)
 
 

@@ -70,9 +70,12 @@ def test_without_a_certificate_the_card_says_so(manifest: dict[str, Any]) -> Non
 def test_without_measurements_the_card_says_so(manifest: dict[str, Any]) -> None:
     nothing = {"prompts": 0, "groups": 0, "calibration": manifest["metrics"]["router"]["calibration"]}
     manifest["metrics"] = {"router": nothing, "length": nothing}
+    for row in manifest["model"]["candidates"]:
+        row |= {"gap_closed": None, "gap_closed_standard_error": None}
     card = render_card(manifest)
     assert_well_formed(card)
     assert "No prompt of the test part was tried on every tier." in card
+    assert "Gap closed there: unknown, length alone unknown." in card
 
 
 def test_unknown_figures_are_dashes(manifest: dict[str, Any]) -> None:
