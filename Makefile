@@ -16,6 +16,11 @@ define install
 	@touch $@
 endef
 
+# In variables, because call would split at their commas.
+DEMO_PACKAGES := -e '.[train]'
+DEV_PACKAGES := -e '.[train,dev]'
+EMBED_PACKAGES := '$(TORCH)' -e '.[train,embed]' 'pytest>=8.3'
+
 .PHONY: help demo test test-embed check fix bench model clean
 
 help:
@@ -28,13 +33,13 @@ help:
 	@echo "make model       fit the default model again (DATA=folder with the histories)"
 
 $(VENV)/.demo: pyproject.toml
-	$(call install,$(VENV),-e '.[train]')
+	$(call install,$(VENV),$(DEMO_PACKAGES))
 
 $(VENV)/.dev: pyproject.toml
-	$(call install,$(VENV),-e '.[train,dev]')
+	$(call install,$(VENV),$(DEV_PACKAGES))
 
 $(EMBED_VENV)/.ready: pyproject.toml
-	$(call install,$(EMBED_VENV),'$(TORCH)' -e '.[train,embed]' 'pytest>=8.3')
+	$(call install,$(EMBED_VENV),$(EMBED_PACKAGES))
 
 demo: $(VENV)/.demo
 	@$(BIN)/python -m training synthetic --out demo
