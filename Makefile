@@ -42,12 +42,14 @@ $(EMBED_VENV)/.ready: pyproject.toml
 	$(call install,$(EMBED_VENV),$(EMBED_PACKAGES))
 
 demo: $(VENV)/.demo
-	@$(BIN)/python -m training synthetic --out demo
+	@$(BIN)/python -m training synthetic --out demo >/dev/null
 	@$(BIN)/python -m training fit --history demo/history.parquet --tiers demo/tiers.toml --out demo/model >demo/fit.json
 	@echo; echo "Three prompts, routed by the model just fitted:"
-	@$(BIN)/tierwise route --model demo/model "Extract the order number from: order A-2291 was shipped on Monday."
-	@$(BIN)/tierwise route --model demo/model "Translate into French: the invoice is due on Friday."
-	@$(BIN)/tierwise route --model demo/model "Plan a rota for six nurses over two weeks: no one works three nights in a row, two are part-time, and every shift needs one senior. Show each step."
+	@for prompt in \
+		"Extract the order number from: order A-2291 was shipped on Monday." \
+		"Translate into French: the invoice is due on Friday." \
+		"Plan a rota for six nurses over two weeks: no one works three nights in a row, two are part-time, and every shift needs one senior. Show each step."; \
+	do echo; echo "\"$$prompt\""; $(BIN)/tierwise route --model demo/model "$$prompt" || exit 1; done
 	@echo; echo "The history is synthetic (training/synthetic.py). Next: your own, see README.md."
 
 test: $(VENV)/.dev

@@ -1,19 +1,14 @@
-"""A history: what each model scored on each prompt, read from files and checked before anyone uses it.
+"""A history: what each model scored on each prompt, checked before anyone uses it.
 
-The rule: `read_history` reads files and writes nothing; no other module of eval reads one. Bad input stops
-with one `ConfigError` that names file, row, column, what was found and what to do. What was found is quoted
-only where it is one short word: any cell may hold a prompt, and no error ever shows one.
+The rule: a history is right or it is refused. Tables come from `eval.table`, which alone reads files; each
+cell is checked here, then what spans rows and files. The first fault stops with one `ConfigError` that names
+file, row, column, what was found and what to do, and never shows a prompt.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
 import hashlib
-import io
 import json
-import re
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,19 +21,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from eval.table import Table, bad, is_missing, objects, read_table, shown
 from router.errors import ConfigError
 from router.prompt import read_prompt
 
 __all__ = ["History", "read_history"]
 
+_TEXTS = ("prompt_id", "model", "group", "task", "feature")
 _AMOUNTS = ("input_tokens", "output_tokens", "cost_usd", "latency_ms")
 _FLAGS = {"true": 1.0, "1": 1.0, "1.0": 1.0, "false": 0.0, "0": 0.0, "0.0": 0.0}
 _SPLITS = {None: None, "train": "train", "test": "test"}
-_WORD = re.compile(r"[\w.+/:%-]{1,24}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,161 +71,14 @@ def read_history(paths: str | Path | Sequence[str | Path]) -> History:
     files = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
     if not files:
         raise ConfigError("history: expected .parquet, .jsonl or .csv files, found none; name at least one")
-    return _assemble([_read_table(path) for path in files])
+    return _assemble([read_table(path, texts=_TEXTS, times=("timestamp",)) for path in files])
 
 
-@dataclass(frozen=True, eq=False)
-class _Table:
-    """The raw columns of one file, and where each of its rows stands."""
-
-    path: Path
-    places: list[str]
-    columns: dict[str, NDArray[Any]]
-
-    def cells(self, column: str) -> list[Any]:
-        return self.columns[column].tolist() if column in self.columns else [None] * len(self.places)
-
-
-def _bad(where: str | Path, expected: str, found: str, todo: str) -> ConfigError:
-    return ConfigError(f"history {where}: expected {expected}, found {found}; {todo}")
-
-
-def _is_missing(value: object) -> bool:
-    return value is None or value != value or (isinstance(value, str) and not value.strip())
-
-
-def _shown(value: object) -> str:
-    """Describe a value; quote it only if it is a number or one short word."""
-    if _is_missing(value):
-        return "nothing"
-    if isinstance(value, str):
-        return repr(value) if _WORD.fullmatch(value.strip()) else f"text of {len(value)} characters"
-    return f"{value!s:.24}" if isinstance(value, int | float) else f"a {type(value).__name__}"
-
-
-def _read_table(path: Path) -> _Table:
-    """Read one file into raw columns, not checked yet."""
-    name = path.name.lower()
-    packed = name.endswith(".gz")
-    kind = Path(name.removesuffix(".gz")).suffix
-    if kind not in _READERS or (packed and kind == ".parquet"):
-        known, found = ".parquet, .jsonl, .ndjson or .csv", "".join(path.suffixes[-2:]) or "no extension"
-        raise _bad(path, known, found, "convert or rename the file (all but Parquet may also be .gz)")
-    if path.is_dir():
-        raise _bad(path, "a file", "a directory", "name the files in it")
-    try:
-        data = path.read_bytes()
-        data = gzip.decompress(data) if packed and data else data
-    except (OSError, EOFError, zlib.error) as error:
-        found = getattr(error, "strerror", None) or "a damaged gzip file"
-        raise _bad(path, "a file to read", found, "check the path, or write the file again") from None
-    if not data:
-        raise _bad(path, "rows", "an empty file (0 bytes)", "check what wrote it")
-    table = _READERS[kind](path, data)
-    if not table.places:
-        raise _bad(path, "rows", "none", "check what wrote the file")
-    return table
-
-
-def _read_parquet(path: Path, data: bytes) -> _Table:
-    try:
-        # Not pq.read_table: it takes a folder named key=value for a partition and invents a column.
-        table = pq.ParquetFile(io.BytesIO(data)).read()
-        _reject_twins(path, table.column_names)
-        n, columns = table.num_rows, {}
-        for name in table.column_names:  # one at a time: Arrow's copy goes as ours comes
-            columns[name] = _from_arrow(name, table[name])
-            table = table.drop_columns(name)
-        pa.default_memory_pool().release_unused()  # or it keeps the peak, 400 MB for 100,000 prompts
-    except (pa.ArrowException, OSError, UnicodeDecodeError):
-        raise _bad(path, "Parquet", f"{len(data)} bytes, cut off or damaged", "write it again") from None
-    return _Table(path, [f"{path}, row {i}" for i in range(1, n + 1)], columns)
-
-
-def _from_arrow(name: str, column: pa.ChunkedArray) -> NDArray[Any]:
-    if pa.types.is_dictionary(column.type):  # its to_numpy reads nulls as values (pyarrow 26)
-        column = column.cast(column.type.value_type)
-    if pa.types.is_integer(column.type) and _COLUMNS.get(name, (None,))[0] is _text:
-        column = column.cast(pa.string())  # one null would make floats of all, and other ids of big ones
-    if pa.types.is_temporal(column.type) and name == "timestamp":
-        column = column.cast(pa.timestamp("us"), safe=False)  # UTC, in the unit that datetime counts in
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        same: dict[Any, Any] = {}  # a prompt repeats for each model: keep one string for all
-        parts = (column.slice(start, 4096).to_numpy() for start in range(0, len(column), 4096))
-        return _objects([same.setdefault(cell, cell) for part in parts for cell in part])
-    return _objects(column.to_pylist()) if pa.types.is_nested(column.type) else np.asarray(column.to_numpy())
-
-
-def _decode(path: Path, data: bytes) -> str:
-    data = data.removeprefix(b"\xef\xbb\xbf")  # a byte order mark is no content
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        byte = error.start - data.rfind(b"\n", 0, error.start)
-        where = f"{path}, line {line}, byte {byte}"
-        raise _bad(where, "UTF-8", f"byte 0x{data[error.start]:02x}", "save the file as UTF-8") from None
-
-
-def _read_csv(path: Path, data: bytes) -> _Table:
-    # The csv module, not pandas: it leaves "NA" and "007" alone and lets us count the cells of each row.
-    limit = csv.field_size_limit(2**31 - 1)
-    rows: list[list[str]] = []
-    todo = "quote cells that hold commas or quotes; write the file again if it is cut off"
-    try:
-        reader = csv.reader(io.StringIO(_decode(path, data), newline=""), strict=True)
-        header = [name.strip() for name in next(filter(None, reader), [])]
-        for row in filter(None, reader):
-            rows.append(row)
-            if len(row) != len(header):
-                raise _bad(f"{path}, row {len(rows)}", f"{len(header)} cells", str(len(row)), todo)
-    except csv.Error as error:
-        raise _bad(f"{path}, row {len(rows) + 1}", "CSV", f"broken quoting ({error})", todo) from None
-    finally:
-        csv.field_size_limit(limit)
-    _reject_twins(path, header)
-    columns = {name: _objects([row[i] for row in rows]) for i, name in enumerate(header)}
-    return _Table(path, [f"{path}, row {i}" for i in range(1, len(rows) + 1)], columns)
-
-
-def _read_jsonl(path: Path, data: bytes) -> _Table:
-    lines = _decode(path, data).split("\n")  # splitlines also cuts at U+2028, which JSON texts may hold
-    rows: dict[str, dict[str, Any]] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        where, expected = f"{path}, line {number}", "one JSON object per line"
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            found = f"broken JSON ({error.msg if isinstance(error, json.JSONDecodeError) else 'too big'})"
-            todo = "the last line is half-written: write it again" if number == len(lines) else "correct it"
-            raise _bad(where, expected, found, todo) from None
-        if not isinstance(row, dict):
-            raise _bad(where, expected, f"a {type(row).__name__}", "write objects such as {...}")
-        rows[where] = row
-    names = dict.fromkeys(chain.from_iterable(rows.values()))
-    columns = {name: _objects([row.get(name) for row in rows.values()]) for name in names}
-    return _Table(path, list(rows), columns)
-
-
-def _reject_twins(path: Path, names: list[str]) -> None:
-    for name in (name for name in names if names.count(name) > 1):
-        raise _bad(path, "each column once", f"{_shown(name)} twice", "rename or drop one")
-
-
-def _objects(values: Sequence[Any]) -> NDArray[np.object_]:
-    return np.fromiter(values, dtype=np.object_, count=len(values))  # np.array would unpack lists into axes
-
-
-_READERS = {".parquet": _read_parquet, ".jsonl": _read_jsonl, ".ndjson": _read_jsonl, ".csv": _read_csv}
-
-
-# Checking: raw cells to typed columns. A parser takes any cell and raises for what it cannot read.
+# From raw cells to typed columns. A parser takes any cell and raises for what it cannot read.
 
 
 def _text(value: Any) -> str | None:  # noqa: ANN401 - a cell holds anything
-    if _is_missing(value):
+    if is_missing(value):
         return None
     if not isinstance(value, str) and (isinstance(value, bool) or value != int(value)):
         raise ValueError
@@ -239,7 +86,7 @@ def _text(value: Any) -> str | None:  # noqa: ANN401 - a cell holds anything
 
 
 def _number(value: Any, most: float = float_info.max) -> float:  # noqa: ANN401
-    if _is_missing(value):
+    if is_missing(value):
         return nan
     number = float(value)
     if (
@@ -250,12 +97,12 @@ def _number(value: Any, most: float = float_info.max) -> float:  # noqa: ANN401
 
 
 def _flag(value: Any) -> float:  # noqa: ANN401
-    return nan if _is_missing(value) else _FLAGS[str(value).strip().lower()]
+    return nan if is_missing(value) else _FLAGS[str(value).strip().lower()]
 
 
 def _instant(value: Any) -> datetime | None:  # noqa: ANN401
     """Return UTC without its zone; a time that names no zone is taken as UTC."""
-    if _is_missing(value):
+    if is_missing(value):
         return None
     value = datetime.fromisoformat(value.strip()) if isinstance(value, str) else value
     if not isinstance(value, datetime) or not 1677 < value.year < 2262:  # what datetime64[ns] holds
@@ -264,7 +111,7 @@ def _instant(value: Any) -> datetime | None:  # noqa: ANN401
 
 
 _COLUMNS: dict[str, tuple[Callable[[Any], Any], str, str]] = {  # parser, what is expected, dtype
-    **dict.fromkeys(("prompt_id", "model", "group", "task", "feature"), (_text, "text", "object")),
+    **dict.fromkeys(_TEXTS, (_text, "text", "object")),
     "split": (lambda cell: _SPLITS[_text(cell)], "train, test or nothing", "object"),
     "timestamp": (_instant, "ISO 8601 such as 2025-01-31T12:00:00Z, or nothing", "datetime64[ns]"),
     "score": (partial(_number, most=1.0), "a number from 0 to 1, or nothing", "float64"),
@@ -273,12 +120,11 @@ _COLUMNS: dict[str, tuple[Callable[[Any], Any], str, str]] = {  # parser, what i
 }
 
 
-def _typed(table: _Table) -> dict[str, NDArray[Any]]:
+def _typed(table: Table) -> dict[str, NDArray[Any]]:
     for choice in (("prompt_id",), ("prompt", "messages"), ("model",), ("score", "passed")):
         if not any(name in table.columns for name in choice):
-            found = ", ".join(name if _WORD.fullmatch(name) else _shown(name) for name in table.columns)
             todo = "add it, or rename the column that holds it"
-            raise _bad(table.path, f"a column {' or '.join(choice)}", f"the columns {found}", todo)
+            raise bad(table.path, f"a column {' or '.join(choice)}", f"the columns {table.names()}", todo)
     typed: dict[str, NDArray[Any]] = {}
     fix = "correct it or drop the row"
     for name, (parse, expected, dtype) in _COLUMNS.items():
@@ -289,31 +135,31 @@ def _typed(table: _Table) -> dict[str, NDArray[Any]]:
                 if parsed[-1] is None and name in ("prompt_id", "model"):
                     raise ValueError
             except (ValueError, TypeError, OverflowError, LookupError):
-                raise _bad(f"{place}, column {name}", expected, _shown(cell), fix) from None
-        typed[name] = _objects(parsed or [parse(None)] * len(table.places)).astype(dtype)
+                raise bad(f"{place}, column {name}", expected, shown(cell), fix) from None
+        typed[name] = objects(parsed or [parse(None)] * len(table.places)).astype(dtype)
     typed["score"] = np.where(np.isnan(typed["score"]), typed.pop("passed"), typed["score"])
     typed["usage_is_estimate"] = typed["usage_is_estimate"] == 1.0
-    typed["source"] = _objects([Path(table.path.name.removesuffix(".gz")).stem] * len(table.places))
+    typed["source"] = objects([Path(table.path.name.removesuffix(".gz")).stem] * len(table.places))
     typed["prompt"], typed["key"] = _prompts(table)
     return typed
 
 
-def _prompts(table: _Table) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
+def _prompts(table: Table) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
     """Return per row the prompt (str or messages) and its canonical text."""
     prompts: list[Any] = []
     seen: dict[str, Any] = {}  # a prompt repeats for each model: parse its JSON once
     for place, text, chat in zip(table.places, table.cells("prompt"), table.cells("messages"), strict=True):
-        if _is_missing(chat):
+        if is_missing(chat):
             if not isinstance(text, str):
                 where = f"{place}, column {'prompt' if 'prompt' in table.columns else 'messages'}"
-                found = "nothing" if _is_missing(text) else f"a {type(text).__name__}"
-                raise _bad(where, "text", found, "fill prompt or messages, or drop the row")
+                found = "nothing" if is_missing(text) else f"a {type(text).__name__}"
+                raise bad(where, "text", found, "fill prompt or messages, or drop the row")
             prompts.append(text)
         elif isinstance(chat, str):
             prompts.append(seen[chat] if chat in seen else seen.setdefault(chat, _messages(place, chat)))
         else:
             prompts.append(_messages(place, chat))
-    return _objects(prompts), _objects([_canonical(prompt) for prompt in prompts])
+    return objects(prompts), objects([_canonical(prompt) for prompt in prompts])
 
 
 def _messages(place: str, value: Any) -> list[dict[str, Any]]:  # noqa: ANN401
@@ -328,7 +174,7 @@ def _messages(place: str, value: Any) -> list[dict[str, Any]]:  # noqa: ANN401
     except TypeError as error:
         found = f"the wrong type ({error})"
     todo = 'write [{"role": "user", "content": "..."}]'
-    raise _bad(f"{place}, column messages", "a JSON list of chat messages", found, todo)
+    raise bad(f"{place}, column messages", "a JSON list of chat messages", found, todo)
 
 
 def _bare(value: Any) -> Any:  # noqa: ANN401
@@ -348,7 +194,7 @@ def _canonical(prompt: str | list[dict[str, Any]]) -> str:
     return json.dumps(prompt, sort_keys=True)
 
 
-def _assemble(tables: list[_Table]) -> History:
+def _assemble(tables: list[Table]) -> History:
     """Join the checked columns of all files and check what spans rows: keys and prompts."""
     parts = [_typed(table) for table in tables]
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -359,7 +205,7 @@ def _assemble(tables: list[_Table]) -> History:
     for row in np.flatnonzero(pd.Series(keys).duplicated())[:1]:
         pair = f"{ids[prompt_of[row]]:.80} with {models[model_of[row]]:.80}"
         found = f"{pair} already in {places[int((keys == keys[row]).argmax())]}"
-        raise _bad(f"{places[row]}, columns prompt_id and model", "each pair once", found, "drop one of them")
+        raise bad(f"{places[row]}, columns prompt_id and model", "each pair once", found, "drop one of them")
 
     def first(name: str, *, agree: bool = True) -> NDArray[Any]:
         """Return per prompt the first value that is set, and refuse one that differs from it."""
@@ -371,7 +217,7 @@ def _assemble(tables: list[_Table]) -> History:
         for row in given[codes[given] != codes[chosen[prompt_of[given]]]][:1]:
             what = "prompt" if name == "key" else name
             found = f"another for {ids[prompt_of[row]]:.80} than in {places[chosen[prompt_of[row]]]}"
-            raise _bad(f"{places[row]}, column {what}", f"one {what} per prompt_id", found, "correct one")
+            raise bad(f"{places[row]}, column {what}", f"one {what} per prompt_id", found, "correct one")
         return np.asarray(np.where(chosen >= 0, values[chosen], np.array(None, dtype=values.dtype)))
 
     keyed, group = first("key"), first("group")
@@ -391,9 +237,9 @@ def _assemble(tables: list[_Table]) -> History:
     rows = {name: columns[name] for name in of_row}
     known = {*_COLUMNS, "prompt", "messages", "source"}
     for name in dict.fromkeys(name for table in tables for name in table.columns if name not in known):
-        unknown = [table.columns.get(name, _objects([None] * len(table.places))) for table in tables]
+        unknown = [table.columns.get(name, objects([None] * len(table.places))) for table in tables]
         if len({values.dtype for values in unknown}) > 1:
-            unknown = [_objects(values.tolist()) for values in unknown]
+            unknown = [objects(values.tolist()) for values in unknown]
         rows[name] = np.concatenate(unknown)
     return History(_frame(rows), _frame(prompts))
 
