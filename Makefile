@@ -53,7 +53,7 @@ demo: $(VENV)/.demo
 	@echo; echo "The history is synthetic (training/synthetic.py). Next: your own, see README.md."
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto -m "not embed" tests
+	$(BIN)/python -m pytest -n auto tests
 
 test-embed: $(EMBED_VENV)/.ready
 	@# Cut off from tests/conftest.py, whose fixtures need what this environment does not have.

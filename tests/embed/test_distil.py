@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,7 @@ from router.errors import ArtifactError, ConfigError
 from training import distil as distilling
 from training.distil import add_arguments, distil, quantise, run
 
-pytestmark = [
-    pytest.mark.embed,
-    pytest.mark.skipif(
-        any(find_spec(name) is None for name in ("torch", "model2vec", "sentence_transformers")),
-        reason="needs the extra: pip install 'tierwise[embed]'",
-    ),
-]
+pytestmark = pytest.mark.embed
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 HIDDEN = 32
