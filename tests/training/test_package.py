@@ -48,7 +48,9 @@ def publish(source, out, name):
 BREAK = (
     PUBLISH
     + """
-import shutil
+import shutil, warnings
+# Python 3.12 warns that a thread of ONNX Runtime's might hold a lock; these children only write and end.
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
 source, old, place, fault, system = *map(Path, sys.argv[1:4]), *sys.argv[4:6]
 out = place / "model"
 
