@@ -33,8 +33,8 @@ CANDIDATES: tuple[tuple[str, ...], ...] = (
     *(subset for size in range(1, 5) for subset in combinations((*PREFERRED, "labels"), size)),
     ("length",),
 )
-# The share by which another subset must lower the preferred one's log loss. Smaller gains, however significant,
-# did not route better on held-out prompts.
+# The share by which another subset must lower the preferred one's log loss. Smaller gains did not route better
+# on held-out prompts (docs/LOG.md).
 MATERIAL = 0.02
 # With fewer rows per fold where every tier was observed, a cost-quality curve is noise.
 LEAST_CURVE_ROWS = 30
