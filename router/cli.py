@@ -56,7 +56,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="a JSON list of chat messages instead; - reads it from standard input",
     )
-    _add_model(command)
+    command.add_argument(
+        "--model", metavar="DIR", help="artefact (default: $TIERWISE_MODEL or the packaged model)"
+    )
     command.add_argument(
         "--max-regret",
         type=float,
@@ -79,12 +81,6 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="print the manifest as one JSON object")
     command.set_defaults(run=_inspect)
     return parser
-
-
-def _add_model(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--model", metavar="DIR", help="artefact (default: $TIERWISE_MODEL or the packaged model)"
-    )
 
 
 def _route(options: argparse.Namespace) -> str:

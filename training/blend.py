@@ -114,7 +114,7 @@ def cross_validate(
     groups : (n,)
         Rows of one group share a fold. At least two groups.
     tick : callable
-        Called with what was just fitted, `n_fits` times in all.
+        Called with what was just fitted, once per fold and member.
     """
     _, codes = np.unique(groups.astype(str), return_inverse=True)
     n_folds = min(FOLDS, int(codes.max()) + 1)
