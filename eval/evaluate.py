@@ -1,0 +1,143 @@
+"""An evaluation, from outcomes to the document that reports are made of.
+
+Pure, given a seed. Scores are out of sample, every contender is held against the same prompts and prices, and a
+history that allows no judgement gets the verdict CANNOT TELL instead of figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval.baselines import LABELS, Estimator, always_middle, hand_rule
+from eval.comparison import compare, setting_at_share
+from eval.design import Design
+from eval.estimators import SUBJECT
+from eval.folds import Plan, require_no_leak
+from eval.misroutes import worst_misroutes
+from eval.outcomes import Outcomes
+from eval.scene import Scene, measure_choice
+from eval.scoring import score_out_of_sample
+from eval.slices import slices
+from eval.summary import summarise
+from eval.verdict import cannot_tell, decide, why_not
+
+__all__ = ["SCHEMA", "evaluate", "undecided"]
+
+SCHEMA = 1
+"""Version of the document's form."""
+
+SLICE_DRAWS = 200
+
+Floats = NDArray[np.float64]
+
+
+def evaluate(
+    outcomes: Outcomes,
+    design: Design,
+    plan: Plan,
+    estimators: dict[str, Estimator],
+    *,
+    model_scores: Floats | None = None,
+    decisions: NDArray[np.intp] | None = None,
+    epsilon: float | None = None,
+    n_boot: int = 1000,
+    seed: int = 0,
+    workers: int = 1,
+    with_prompts: bool = False,
+    tick: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Judge a router on a history.
+
+    Parameters
+    ----------
+    outcomes, design : Outcomes, Design
+        The same n prompts.
+    plan : Plan
+        Who learns from what, and who judges.
+    estimators : dict of str to Estimator
+        Fitted fold by fold; with the subject among them unless `model_scores` are given.
+    model_scores : float64 (n, k), optional
+        What a finished model says: then that is the subject.
+    decisions : int (n,), optional
+        What that model decides when its caller asks for nothing.
+    epsilon : float, optional
+        The expected loss that it allows then.
+    with_prompts : bool
+        Show the text of the worst misroutes.
+    tick : callable
+        Called with an estimator's name, once per finished fold.
+
+    Returns
+    -------
+    dict
+        JSON-ready: "sampling", "data", "comparison", "operating_point", "slices", "misroutes", "verdict".
+
+    Raises
+    ------
+    ValueError
+        The plan lets a fold learn from what judges it.
+    """
+    constant = bool((design.X[0] == design.X).all())
+    require_no_leak(plan, outcomes)
+    rows = np.sort(np.concatenate([fold.test for fold in plan.folds]))
+    judged = outcomes.take(rows)
+    why = why_not(judged, constant_prompts=constant)
+    if why is not None:
+        return undecided(outcomes, why, plan)
+    scores = score_out_of_sample(design, plan, estimators, seed, tick, workers)
+    if model_scores is not None:
+        scores = {SUBJECT: model_scores.astype(np.float64), **scores}
+    scores = {name: p[rows] for name, p in scores.items()}
+    k = len(outcomes.ladder)
+    fixed = {"hand-rule": hand_rule(design.texts[rows], k), "always-middle": always_middle(len(rows), k)}
+    comparison = compare(judged, scores, fixed, SUBJECT, LABELS, n_boot, seed)
+    verdict = decide(comparison, constant_prompts=constant)
+    chosen = setting_at_share(judged, scores[SUBJECT]) if decisions is None else decisions[rows]
+    return {
+        "sampling": _sampling(plan, seed),
+        "data": summarise(outcomes),
+        "comparison": comparison,
+        "operating_point": None
+        if decisions is None
+        else _operating_point(judged, chosen, epsilon, n_boot, seed),
+        "slices": slices(judged, scores[SUBJECT], scores["length"], chosen, SLICE_DRAWS, seed),
+        "misroutes": worst_misroutes(judged, scores[SUBJECT], chosen, with_prompt=with_prompts),
+        "verdict": verdict,
+    }
+
+
+def undecided(outcomes: Outcomes, why: str, plan: Plan | None = None, seed: int = 0) -> dict[str, Any]:
+    """Return the document of a history that allows no judgement. Pure."""
+    more = "Add prompts that every tier was tried on and graded, of at least ten groups."
+    return {
+        "sampling": None if plan is None else _sampling(plan, seed),
+        "data": summarise(outcomes),
+        "comparison": None,
+        "operating_point": None,
+        "slices": [],
+        "misroutes": [],
+        "verdict": cannot_tell(why, more),
+    }
+
+
+def _sampling(plan: Plan, seed: int) -> dict[str, Any]:
+    return {"method": plan.method, "text": plan.text, "folds": len(plan.folds), "seed": seed}
+
+
+def _operating_point(
+    outcomes: Outcomes, chosen: NDArray[np.intp], epsilon: float | None, n_boot: int, seed: int
+) -> dict[str, Any]:
+    """Return what a model's own decisions attain, on the prompts that every tier answered."""
+    complete = outcomes.complete
+    scene, tiers = Scene.of(outcomes.take(complete), n_boot, seed), chosen[complete]
+    names = outcomes.ladder.names
+    return {
+        "text": "The model's decisions when its caller asks for nothing.",
+        "epsilon": epsilon,
+        **measure_choice(scene, tiers),
+        "share_per_tier": {name: float((tiers == k).mean()) for k, name in enumerate(names)},
+    }

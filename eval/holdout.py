@@ -1,0 +1,80 @@
+"""Held-out rows: which prompts of a history a model has not learned from.
+
+Reads the history's files to tell whether they are the very ones that the model was fitted on; pure beside
+that. A model's manifest says how its history was divided, and the same rule tells its test part in the same
+history or in one that has grown since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eval.folds import Fold, Plan
+from eval.outcomes import Outcomes
+from eval.split import SPLIT_METHODS, split_rows
+from router.artifact import sha256_of
+from router.errors import ConfigError
+
+__all__ = ["held_out"]
+
+
+def held_out(outcomes: Outcomes, history: Sequence[Path], manifest: dict[str, Any]) -> Plan:
+    """Return the plan that judges a model on the rows that it held out; all others teach the baselines.
+
+    Parameters
+    ----------
+    history : paths
+        The files that the outcomes come from.
+    manifest : dict
+        The model's, as written by a fit.
+
+    Raises
+    ------
+    ConfigError
+        The manifest does not tell, or no row was held out.
+    """
+    try:
+        split = manifest["data"]["split"]
+        method, seed = str(split["method"]), int(split["seed"])
+        fitted_on = {file["sha256"] for file in manifest["data"]["files"]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(
+            "model: its manifest does not say how its history was divided, so what it saw cannot be told; fit again, "
+            "or use --unseen if it saw none of this history"
+        ) from error
+    same = {sha256_of(path) for path in history} == fitted_on
+    if method == "time" and not same:
+        test = _newer(outcomes, split.get("learned_until"))
+        text = f"newer than all that the model was fitted on ({split.get('learned_until')})"
+    else:
+        test = split_rows(outcomes, seed, method).test
+        text = f"that the model's fit held out, by {SPLIT_METHODS[method]}"
+    if not test.any() or test.all():
+        raise ConfigError(
+            f"history: expected prompts that the model held out and others to fit baselines on, found "
+            f"{int(test.sum()):,} of {len(test):,} held out; use --unseen if the model saw none of this history"
+        )
+    fold = Fold(np.flatnonzero(~test), np.flatnonzero(test))
+    sentence = (
+        f"Judged on the {int(test.sum()):,} prompts {text}; baselines were fitted on the other "
+        f"{int((~test).sum()):,}."
+    )
+    return Plan((fold,), "held-out", sentence)
+
+
+def _newer(outcomes: Outcomes, learned_until: object) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Return the rows of groups that began after the newest row that a model was fitted or certified on."""
+    stamps = outcomes.timestamp
+    if stamps is None or np.isnat(stamps).any() or not isinstance(learned_until, str):
+        raise ConfigError(
+            "history: the model's was divided by time, so every prompt here needs a timestamp, and the model a "
+            "note of the newest that it saw; add timestamps, or use --unseen if the model saw none of this history"
+        )
+    _, rows = np.unique(outcomes.groups.astype(str), return_inverse=True)
+    first = np.full(rows.max() + 1, np.iinfo(np.int64).max)
+    np.minimum.at(first, rows, stamps.astype("datetime64[us]").astype(np.int64))
+    return np.asarray(first[rows] > np.datetime64(learned_until, "us").astype(np.int64))

@@ -1,0 +1,274 @@
+"""The report command: is a router worth it on this history.
+
+Reads the history and, if one is given, the model; writes one HTML page, the same as Markdown, and the document
+as JSON; ends with the verdict, as its exit code too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from eval.baselines import BASELINES
+from eval.design import Design, describe
+from eval.estimators import SUBJECT, estimators
+from eval.evaluate import SCHEMA, evaluate, undecided
+from eval.folds import Plan, plan_folds
+from eval.history import read_history
+from eval.holdout import held_out
+from eval.outcomes import Outcomes, tabulate
+from eval.progress import Progress
+from eval.report_html import render_html
+from eval.report_markdown import render_markdown
+from eval.report_text import render_text
+from eval.verdict import why_not
+from router import ConfigError, Router
+from router.artifact import find_artifact
+from router.embedding import StaticEmbedding
+from router.extractor import Extractor
+from router.tiers import Ladder, read_tiers
+
+__all__ = ["add_arguments", "extract", "run", "write_report"]
+
+N_BOOT = 1000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `python -m eval report`."""
+    add = parser.add_argument
+    add(
+        "--history",
+        required=True,
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="Parquet, JSONL or CSV; several files are one history",
+    )
+    add("--tiers", required=True, type=Path, metavar="FILE", help="TOML, cheapest tier first")
+    add(
+        "--out",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="folder for report.html, report.md and report.json",
+    )
+    add(
+        "--model",
+        metavar="DIR",
+        help="judge this artefact on what it held out (default: cross-validate what a fit would make)",
+    )
+    add(
+        "--unseen",
+        action="store_true",
+        help="with --model: it has seen nothing of this history, so all of it judges",
+    )
+    add("--show-prompts", action="store_true", help="put the text of the worst misroutes into the report")
+    add("--seed", type=int, default=0, metavar="N", help="same seed, same report (default: %(default)s)")
+    add(
+        "--workers",
+        type=int,
+        default=default_workers(),
+        metavar="N",
+        help="processes that fit (default: %(default)s)",
+    )
+
+
+def default_workers() -> int:
+    """Return one process per core, as far as folds can use them."""
+    return max(1, min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1, 8))
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Run `python -m eval report`."""
+    _check(options)
+    progress = Progress()
+    with threadpool_limits(1):
+        progress.step("reading")
+        ladder = read_tiers(options.tiers)
+        router = None if options.model is None else Router.load(options.model)
+        if router is not None:
+            _require_same_tiers(ladder, router, options.tiers)
+        outcomes = tabulate(read_history(options.history), ladder)
+        why = why_not(outcomes)
+        document = undecided(outcomes, why) if why else _evaluate(outcomes, router, options, progress)
+    document = {
+        "schema": SCHEMA,
+        "title": ", ".join(path.name for path in options.history),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": _command(options),
+        "subject": _subject(router),
+        **document,
+    }
+    progress.step("writing")
+    files = write_report(document, options.out)
+    progress.say("\n" + render_text(document))
+    verdict = document["verdict"]
+    return {
+        "verdict": verdict["word"],
+        "exit_code": verdict["exit_code"],
+        "headline": verdict["headline"],
+        "reason": verdict["reason"],
+        "best_baseline": verdict["best_baseline"],
+        "lead": verdict["lead"],
+        "gap_closed": _gaps(document["comparison"]),
+        "report": str(options.out / "report.html"),
+        "files": files,
+    }
+
+
+def write_report(document: dict[str, Any], out: Path) -> list[str]:
+    """Write the three forms of a report into a folder, each aside and renamed; return their names.
+
+    Raises
+    ------
+    ConfigError
+        The folder cannot be written.
+    """
+    forms: dict[str, Callable[[], str]] = {
+        "report.html": lambda: render_html(document),
+        "report.md": lambda: render_markdown(document),
+        "report.json": lambda: json.dumps(document, indent=1, allow_nan=False) + "\n",
+    }
+    try:
+        for name, render in forms.items():
+            write_aside(out / name, render())
+    except OSError as error:
+        raise ConfigError(
+            f"--out {out}: cannot be written ({error.strerror}); make room or name another folder"
+        ) from error
+    return list(forms)
+
+
+def write_aside(path: Path, text: str) -> None:
+    """Write a text file beside its place and rename it, so that it is whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        Path(aside).chmod(0o644)
+        Path(aside).replace(path)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise
+
+
+def extract(outcomes: Outcomes, progress: Progress) -> Design:
+    """Return the features and outcomes of a history, with the default model's embedding."""
+    extractor = Extractor(StaticEmbedding.load(find_artifact()))
+    X = np.empty((len(outcomes), extractor.width), np.float32)
+    with progress.bar(len(X), "prompt") as bar:
+        for start in range(0, len(X), 256):
+            X[start : start + 256] = extractor.extract_many(outcomes.prompts[start : start + 256])
+            bar.update(len(X[start : start + 256]))
+    return describe(outcomes, X, extractor)
+
+
+def _evaluate(
+    outcomes: Outcomes, router: Router | None, options: argparse.Namespace, progress: Progress
+) -> dict[str, Any]:
+    progress.step(f"extracting features of {len(outcomes):,} prompts")
+    design = extract(outcomes, progress)
+    fitted = estimators() if router is None else dict(BASELINES)
+    plan, scores, decisions, epsilon = plan_for(outcomes, router, options)
+    progress.step(f"fitting {len(fitted)} estimators. {plan.text}")
+    with progress.bar(len(fitted) * len(plan.folds), "fit") as bar:
+
+        def tick(name: str) -> None:
+            bar.set_description(name)
+            bar.update()
+
+        return evaluate(
+            outcomes,
+            design,
+            plan,
+            fitted,
+            model_scores=scores,
+            decisions=decisions,
+            epsilon=epsilon,
+            n_boot=N_BOOT,
+            seed=options.seed,
+            workers=options.workers,
+            with_prompts=options.show_prompts,
+            tick=tick,
+        )
+
+
+def plan_for(
+    outcomes: Outcomes, router: Router | None, options: argparse.Namespace
+) -> tuple[Plan, NDArray[np.float64] | None, NDArray[np.intp] | None, float | None]:
+    """Return who judges what, and, of a model, its scores, its decisions and the loss that it allows."""
+    if router is None:
+        return plan_folds(outcomes, options.seed), None, None, None
+    if options.unseen:
+        folds = plan_folds(outcomes, options.seed)
+        plan = Plan(
+            folds.folds,
+            folds.method,
+            f"The model saw none of these prompts, so it is said. Baselines: {folds.text[0].lower()}{folds.text[1:]}",
+        )
+    else:
+        plan = held_out(outcomes, options.history, router.manifest.document)
+    decisions = np.array([decision.index for decision in router.route_many(outcomes.prompts)], dtype=np.intp)
+    scores = router.score(outcomes.prompts).astype(np.float64)
+    return plan, scores, decisions, router.manifest.default_epsilon
+
+
+def _check(options: argparse.Namespace) -> None:
+    if options.seed < 0 or options.workers < 1:
+        raise ConfigError(
+            f"--seed is 0 or more and --workers 1 or more; found {options.seed} and {options.workers}"
+        )
+    if options.unseen and options.model is None:
+        raise ConfigError("--unseen says what a model has seen; name one with --model, or leave it out")
+    if options.out.exists() and not options.out.is_dir():
+        raise ConfigError(f"--out {options.out}: is a file; name a folder")
+
+
+def _require_same_tiers(ladder: Ladder, router: Router, path: Path) -> None:
+    ours = tuple(tier.name for tier in router.tiers)
+    if ladder.names != ours:
+        raise ConfigError(
+            f"tiers file {path}: expected the model's tiers ({', '.join(ours)}), found "
+            f"{', '.join(ladder.names)}; name the file that it was fitted with"
+        )
+
+
+def _command(options: argparse.Namespace) -> str:
+    """Return the command as it could be typed again; what is at its default is left out."""
+    parts = ["python", "-m", "eval", "report", "--history", *map(str, options.history)]
+    parts += ["--tiers", str(options.tiers), "--out", str(options.out)]
+    parts += ["--model", str(options.model)] if options.model is not None else []
+    parts += ["--unseen"] if options.unseen else []
+    parts += ["--show-prompts"] if options.show_prompts else []
+    parts += ["--seed", str(options.seed)] if options.seed else []
+    return shlex.join(parts)
+
+
+def _subject(router: Router | None) -> dict[str, str]:
+    if router is None:
+        return {
+            "name": SUBJECT,
+            "text": "what `python -m training fit` would make, fitted anew for each fold",
+        }
+    manifest = router.manifest.document
+    return {
+        "name": SUBJECT,
+        "text": f"model {router.model_id} ({manifest.get('name', 'unnamed')}), fitted {manifest.get('created', '?')[:10]}",
+    }
+
+
+def _gaps(comparison: dict[str, Any] | None) -> dict[str, Any]:
+    entries = [] if comparison is None else comparison["contenders"]
+    return {entry["name"]: entry["gap_closed"] for entry in entries}

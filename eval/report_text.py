@@ -1,0 +1,113 @@
+"""A report's summary for a terminal: the verdict first, no line longer than 100 columns.
+
+The rule: pure. Wide characters count two columns; controls, which could drive a terminal, are replaced.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+from eval.report_words import (
+    MISSING,
+    NOT_REACHED,
+    QUALITY_LEVELS,
+    best_contender,
+    clean,
+    count,
+    interval,
+    percent,
+    shorten,
+    standings,
+    subject_of,
+)  # fmt: skip
+
+__all__ = ["render_text"]
+
+_WIDTH = 100
+_NAME, _COLUMN = 37, 29
+
+
+def render_text(document: dict[str, Any]) -> str:
+    """Return the verdict, the key numbers and a line per contender, without a line break at the end."""
+    verdict, comparison = document["verdict"], document["comparison"]
+    lines = _wrap(f"{verdict['word']}: {verdict['headline']}")
+    for text in (verdict["reason"], verdict["more_data"]):
+        lines += _wrap(text) if text else []
+    for said, labels in standings(document):
+        lines += _wrap(f"{said}: {', '.join(shorten(label, 60) for label in labels)}", "  ")
+    if comparison is not None:
+        subject = subject_of(comparison)
+        lines += ["", *_key_numbers(document, subject)] if subject is not None else []
+        lines += ["", *_contenders(comparison), ""]
+        lines += _wrap(
+            f"{count(comparison['prompts'])} prompts in {count(comparison['groups'])} groups; brackets hold 95% intervals"
+        )
+    if document["sampling"] is not None and document["sampling"].get("text"):
+        lines += _wrap(document["sampling"]["text"])
+    return "\n".join(line.rstrip() for line in lines).replace("−", "-").replace(MISSING, "-")
+
+
+def _key_numbers(document: dict[str, Any], subject: dict[str, Any]) -> list[str]:
+    best = best_contender(document)
+    over = f"lead over {best['label']}" if best else "lead over the best baseline"
+    pairs = [("gap closed", _say(subject["gap_closed"])), (over, _say(document["verdict"]["lead"], "points"))]
+    for level in QUALITY_LEVELS:
+        value = (subject["saving_at_quality"] or {}).get(level)
+        pairs.append(
+            (
+                f"saving at {percent(float(level), 0)} of the top tier's quality",
+                _say(value, missing=NOT_REACHED),
+            )
+        )
+    pairs.append(("regret at 97% quality (sent too low)", _say((subject["at_97"] or {}).get("regret"))))
+    return [f"{_fit(said, 55)}  {value}" for said, value in pairs]
+
+
+def _contenders(comparison: dict[str, Any]) -> list[str]:
+    lines = [f"{_fit('', _NAME)}  {'gap closed':<{_COLUMN}}  saving at 97% quality"]
+    for c in comparison["contenders"]:
+        saving = _say((c["saving_at_quality"] or {}).get("0.97"), missing=NOT_REACHED)
+        lines.append(f"{_fit(c['label'], _NAME)}  {_say(c['gap_closed']):<{_COLUMN}}  {saving}")
+    return lines
+
+
+def _say(value: dict[str, Any] | None, unit: str = "percent", missing: str = MISSING) -> str:
+    said, bounds = interval(value, unit)
+    if said == MISSING:
+        return f"{missing if value is not None else MISSING:>8}"
+    return f"{said:>8} ({bounds})" if bounds else f"{said:>8}"
+
+
+def _columns(text: str) -> int:
+    """Return how many columns a terminal gives to text."""
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
+    )
+
+
+def _fit(text: object, width: int) -> str:
+    """Return text on one line of exactly `width` columns, cut or filled up."""
+    line = shorten(text, width)
+    if _columns(line) > width:
+        while _columns(line) > width - 1:
+            line = line[:-1]
+        line += "…"
+    return line + " " * (width - _columns(line))
+
+
+def _wrap(text: object, indent: str = "") -> list[str]:
+    """Return text as lines of at most 100 columns; words longer than a line are broken."""
+    lines, line = [], indent
+    for word in clean(text).split():
+        gap = " " if line.strip() else ""
+        if gap and _columns(line + gap + word) > _WIDTH:
+            lines.append(line)
+            line, gap = indent, ""
+        line += gap
+        for character in word:
+            if _columns(line + character) > _WIDTH:
+                lines.append(line)
+                line = indent
+            line += character
+    return [*lines, line] if line.strip() else lines

@@ -1,0 +1,233 @@
+"""How a report says things: numbers, intervals, verdicts, definitions. Shared by HTML, Markdown and terminal.
+
+The rule: pure, plain text, nothing escaped for any format. Whatever comes from data goes through `clean`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+__all__ = [
+    "GLOSSARY",
+    "KINDS",
+    "MISSING",
+    "NOT_REACHED",
+    "QUALITY_LEVELS",
+    "SLICE_KINDS",
+    "best_contender",
+    "clean",
+    "count",
+    "decimal",
+    "dropped",
+    "finite",
+    "interval",
+    "label_of",
+    "letters",
+    "percent",
+    "points",
+    "positives",
+    "shorten", "standings",
+    "style_of",
+    "subject_of",
+    "usd",
+]  # fmt: skip
+
+LINE_STYLES = 8  # colours and dash patterns that the style sheet has, as classes s0 (the subject) to s8
+MISSING = "–"
+NOT_REACHED = "not reached"
+QUALITY_LEVELS = ("0.99", "0.97", "0.95")
+KINDS = {
+    "subject": "router under test",
+    "baseline": "learned baseline",
+    "fixed": "fixed policy",
+    "tier": "one tier for all",
+    "random": "reference: 0%",
+    "oracle": "reference: 100%",
+}
+SLICE_KINDS = {
+    "task": "By task",
+    "feature": "By feature",
+    "language": "By language",
+    "length": "By prompt length",
+    "source": "By source",
+}
+GLOSSARY = (
+    (
+        "Gap closed",
+        "How far a router gets from mixing the tiers at random (0%) to an oracle that knows every outcome (100%), over "
+        "all budgets. Below 0% is worse than chance.",
+    ),
+    (
+        "Lead",
+        "The gap closed by the router under test less that of another, on the same prompts and resamples.",
+    ),
+    (
+        "Saving at 97% quality",
+        "The part of the top tier's cost that is saved by the cheapest setting that keeps 97% of the top tier's quality.",
+    ),
+    ("Regret", "The share of prompts where the top tier passes and the chosen tier fails: sent too low."),
+    ("Over-routing", "The share of prompts where a tier cheaper than the chosen one passes: sent too high."),
+    (
+        "AIQ",
+        "Mean quality over all costs from the cheapest to the dearest tier: the area under the cost-quality curve, "
+        "divided by its width (RouterBench).",
+    ),
+    (
+        "ECE, log loss, Brier, AUC",
+        "How good the predicted pass probabilities are. ECE is the mean distance between what was predicted and what "
+        "happened; log loss and Brier score punish confident mistakes; of all three, less is better. AUC is the chance "
+        "that a passing prompt is ranked above a failing one: 0.5 is a coin, 1 is perfect.",
+    ),
+    (
+        "Interval",
+        "Where the number would lie in 95% of histories like this one, by resampling whole groups of prompts.",
+    ),
+    ("ROUTE", "The router beats the best baseline, and chance does not explain it."),
+    ("TIE", "With these prompts the router cannot be told from the best baseline."),
+    ("DO NOT ROUTE", "A simpler baseline is clearly better, or routing gains nothing over mixing at random."),
+    ("CANNOT TELL", "The history does not allow a measurement, whatever the router does."),
+)
+
+# C0 and C1 controls, which drive terminals; bidirectional overrides, which reorder what stands around them; surrogates.
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufffe\uffff\ud800-\udfff]"
+)
+
+
+def clean(text: object) -> str:
+    """Return text that any format can hold: controls, overrides and lone surrogates become U+FFFD; lines stay."""
+    return _UNSAFE.sub("\ufffd", str(text).replace("\r\n", "\n"))
+
+
+def shorten(text: object, width: int) -> str:
+    """Return cleaned text on one line of at most `width` characters, with an ellipsis where it was cut."""
+    line = " ".join(clean(text).split())
+    return line if len(line) <= width else f"{line[: width - 1].rstrip()}…"
+
+
+def finite(value: object) -> float | None:
+    """Return a number as float; None where it is none or not finite."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def percent(value: object, digits: int = 1) -> str:
+    """Return a share as a percentage."""
+    share = finite(value)
+    return MISSING if share is None else f"{_signed(100 * share, digits)}%"
+
+
+def points(value: object) -> str:
+    """Return a difference of shares in percentage points, with its sign."""
+    share = finite(value)
+    return MISSING if share is None else f"{_signed(100 * share, 1, plus=True)} pts"
+
+
+def decimal(value: object, digits: int = 3) -> str:
+    """Return a number with a fixed number of decimals."""
+    number = finite(value)
+    return MISSING if number is None else _signed(number, digits)
+
+
+def count(value: object) -> str:
+    """Return a whole number with thousands set apart."""
+    number = finite(value)
+    return MISSING if number is None else f"{round(number):,}"
+
+
+def usd(value: object) -> str:
+    """Return dollars: cents from a dollar on, three significant digits below."""
+    number = finite(value)
+    if number is None:
+        return MISSING
+    size = abs(number)
+    if size >= 1000:
+        text = f"{size:,.0f}"
+    elif size >= 1 or size == 0:
+        text = f"{size:.2f}"
+    else:
+        text = f"{size:.{min(12, 2 - math.floor(math.log10(size)))}f}"
+    return f"{'−' if number < 0 and float(text.replace(',', '')) else ''}${text}"
+
+
+def interval(value: dict[str, Any] | None, unit: str = "percent") -> tuple[str, str]:
+    """Return an interval's value and its bounds as text, without brackets; bounds are "" where unknown or of no width.
+
+    `unit` is "percent", "points" or "decimal".
+    """
+    say = {"percent": percent, "points": points, "decimal": decimal}[unit]
+    if value is None or finite(value.get("value")) is None:
+        return MISSING, ""
+    low, high = finite(value.get("low")), finite(value.get("high"))
+    if low is None or high is None or low == high == value["value"]:
+        return say(value["value"]), ""
+    scale, digits = (1, 3) if unit == "decimal" else (100, 1)
+    bounds = (_signed(scale * bound, digits, plus=unit == "points") for bound in (low, high))
+    return say(value["value"]), " to ".join(bounds)
+
+
+def subject_of(comparison: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the contender that is under test; None where there is none."""
+    return next((c for c in comparison["contenders"] if c["kind"] == "subject"), None)
+
+
+def best_contender(document: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the baseline that the verdict compares with; None where there is none."""
+    name, comparison = document["verdict"].get("best_baseline"), document["comparison"]
+    if comparison is None or name is None:
+        return None
+    return next((c for c in comparison["contenders"] if c["name"] == name), None)
+
+
+def label_of(document: dict[str, Any], name: str) -> str:
+    """Return how people read a contender's name; the name itself where it is not in the comparison."""
+    contenders = document["comparison"]["contenders"] if document["comparison"] else []
+    return next((clean(c["label"]) for c in contenders if c["name"] == name), clean(name))
+
+
+def standings(document: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    """Return whom the router beats, ties with and loses to, by label; what the verdict's reason says is left out."""
+    verdict = document["verdict"]
+    kinds = (("Clearly beats", "beats"), ("Cannot be told from", "ties"), ("Loses to", "loses_to"))
+    listed = [(said, [label_of(document, name) for name in verdict[key]]) for said, key in kinds]
+    reason = clean(verdict["reason"])
+    return [(said, labels) for said, labels in listed if any(label not in reason for label in labels)]
+
+
+def letters(contenders: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the letter by which legend, lines and tables name each learned baseline and fixed policy."""
+    named = [c["name"] for c in contenders if c["kind"] in ("baseline", "fixed")]
+    return {name: chr(65 + i) if i < 26 else str(i - 25) for i, name in enumerate(named)}
+
+
+def style_of(contenders: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the class that gives each contender its colour and line: s0 is the subject, s1 to s8 baselines."""
+    styles, seen = {}, 0
+    for contender in contenders:
+        kind = contender["kind"]
+        if kind == "baseline":
+            styles[contender["name"]] = f"s{seen % LINE_STYLES + 1}"
+            seen += 1
+        else:
+            styles[contender["name"]] = "s0" if kind == "subject" else kind
+    return styles
+
+
+def dropped(data: dict[str, Any]) -> list[str]:
+    """Return one phrase per reason for which prompts were left out."""
+    return [f"{count(n)} ({clean(reason)})" for reason, n in (data.get("dropped") or {}).items() if n]
+
+
+def positives(names: dict[str, Any]) -> list[str]:
+    """Return "name: count" for each name that counts something."""
+    return [f"{clean(name)}: {count(n)}" for name, n in names.items() if n]
+
+
+def _signed(number: float, digits: int, *, plus: bool = False) -> str:
+    text = f"{abs(number):,.{digits}f}"
+    if not float(text.replace(",", "")):
+        return text
+    return f"{'−' if number < 0 else '+' if plus else ''}{text}"

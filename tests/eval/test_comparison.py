@@ -1,0 +1,207 @@
+"""The comparison: parity with the curves, hand-made contenders, and that noise closes nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from test_metrics import outcomes_of
+
+from eval.comparison import compare
+from eval.curve import gap_closed, oracle_curve, random_curve, router_curve
+from eval.outcomes import Outcomes
+from eval.two_tiers import apgr, cpt
+from eval.verdict import decide
+
+PRICES = (1e-4, 3e-4, 15e-4)
+
+
+def toy(n: int, seed: int, tiers: tuple[int, ...] = (0, 1, 2), per_group: int = 1) -> tuple[Outcomes, Any]:
+    """Prompts whose difficulty scores know, and those scores."""
+    rng = np.random.default_rng(seed)
+    ease = rng.normal(size=(n, 1))
+    p = 1 / (1 + np.exp(-(np.array([-0.4, 0.3, 1.0]) + ease * np.array([1.4, 1.1, 0.8]))))
+    score = (rng.random((n, 3)) < p).astype(float)
+    cost = np.array(PRICES) * rng.lognormal(0, 0.4, (n, 1))
+    kept = list(tiers)
+    groups = [f"g{i // per_group}" for i in range(n)]
+    return outcomes_of(score[:, kept], cost[:, kept], groups), p[:, kept]
+
+
+def entry(document: Any, name: str) -> Any:
+    return next(entry for entry in document["contenders"] if entry["name"] == name)
+
+
+@pytest.fixture(scope="module")
+def document() -> Any:
+    outcomes, p = toy(600, 0)
+    rng = np.random.default_rng(0)
+    scores = {"half": np.clip(p + rng.normal(0, 0.05, p.shape), 0, 1), "ours": p, "noise": rng.permutation(p)}
+    choices = {"always-middle": np.full(600, 1), "top": np.full(600, 2)}
+    return compare(outcomes, scores, choices, "ours", {"ours": "our router"}, n_boot=100)
+
+
+def test_it_is_json_and_in_order(document: Any) -> None:
+    json.dumps(document, allow_nan=False)
+    kinds = [entry["kind"] for entry in document["contenders"]]
+    assert ["subject", *["baseline"] * 2, *["fixed"] * 2, *["tier"] * 3, "random", "oracle"] == kinds
+    assert ["ours", "half", "noise"] == [entry["name"] for entry in document["contenders"][:3]]
+    assert ("our router", "half", "always 1") == tuple(
+        entry(document, name)["label"] for name in ("ours", "half", "tier:1")
+    )
+    assert (600, 600, 100) == tuple(document[key] for key in ("prompts", "groups", "n_boot"))
+
+
+def test_curves_and_the_published_figure_are_those_of_eval_curve(document: Any) -> None:
+    outcomes, p = toy(600, 0)
+    quality, cost = outcomes.score.astype(float), outcomes.cost_usd
+    published = gap_closed(
+        router_curve(p, quality, cost, "price", max_points=97),
+        random_curve(quality, cost),
+        oracle_curve(quality, cost),
+    )
+    ours = entry(document, "ours")
+    assert published == pytest.approx(ours["hull_gap_closed"], abs=1e-9)
+    assert 100 >= len(ours["points"]["cost_usd"]) == len(ours["points"]["quality"]) > 50
+    for name in ("cost_usd", "quality"):
+        assert sorted(ours["points"]["cost_usd"]) == ours["points"]["cost_usd"]
+        assert set(ours["hull"][name]) <= set(ours["points"][name])
+    assert 100 >= len(entry(document, "oracle")["points"]["quality"])
+
+
+def test_what_must_be_0_and_1_is(document: Any) -> None:
+    assert {"value": 0.0, "low": 0.0, "high": 0.0} == entry(document, "random-mix")["gap_closed"]
+    assert {"value": 1.0, "low": 1.0, "high": 1.0} == entry(document, "oracle")["gap_closed"]
+    assert all(entry(document, name)["lead"] is None for name in ("ours", "oracle"))
+    assert entry(document, "ours")["gap_closed"] == entry(document, "random-mix")["lead"]
+
+
+def test_a_fixed_choice_is_the_tier_that_it_chooses(document: Any) -> None:
+    fixed, alone = entry(document, "always-middle"), entry(document, "tier:1")
+    assert {k: v for k, v in alone.items() if k not in ("name", "label", "kind")} == {
+        k: v for k, v in fixed.items() if k not in ("name", "label", "kind")
+    }
+    top = entry(document, "top")["at_97"]
+    assert [0.0] * 3 == pytest.approx(list(top["saving"].values()), abs=1e-12)
+    assert 0.0 == top["regret"]["value"]
+    assert document["tiers"][2]["quality"] == pytest.approx(top["quality"]["value"])
+
+
+def test_leads_are_paired_and_tell_apart_what_intervals_do_not(document: Any) -> None:
+    ours, half = (entry(document, name) for name in ("ours", "half"))
+    lead = half["lead"]
+    assert ours["gap_closed"]["value"] - half["gap_closed"]["value"] == pytest.approx(lead["value"])
+    assert lead["low"] < lead["value"] < lead["high"]
+    assert lead["high"] - lead["low"] < sum(
+        e["gap_closed"]["high"] - e["gap_closed"]["low"] for e in (ours, half)
+    )
+
+
+def test_savings_rise_as_quality_is_given_up(document: Any) -> None:
+    for contender in document["contenders"]:
+        savings = [contender["saving_at_quality"][share]["value"] for share in ("1", "0.99", "0.97", "0.95")]
+        assert sorted(savings) == savings
+        assert savings[0] >= 0
+    point = entry(document, "ours")["at_97"]
+    assert point["quality"]["value"] >= 0.97 * document["tiers"][2]["quality"]
+    assert 0 < point["regret"]["value"] < 1
+
+
+def test_calibration_keeps_prompts_that_a_tier_did_not_answer() -> None:
+    outcomes, p = toy(60, 1)
+    outcomes.score[:10, 2] = outcomes.passed[:10, 2] = np.nan
+    document = compare(outcomes, {"ours": p}, {}, "ours", {}, n_boot=20)
+    assert 50 == document["prompts"]
+    assert [60, 60, 50] == [tier["observed"] for tier in document["calibration"]]
+    assert 50 == sum(document["calibration"][2]["reliability"]["count"])
+    assert entry(document, "ours")["auc"] == pytest.approx(
+        np.mean([t["auc"] for t in document["calibration"]])
+    )
+
+
+def test_two_tier_metrics_are_those_of_two_tiers() -> None:
+    outcomes, p = toy(300, 2, tiers=(0, 2))
+    p = np.round(p, 1)  # ties
+    document = compare(outcomes, {"ours": p}, {"fixed": np.zeros(300, int)}, "ours", {}, n_boot=50)
+    gain, quality = p[:, 1] - p[:, 0], outcomes.score.astype(float)
+    found = entry(document, "ours")["two_tier"]
+    assert apgr(gain, quality) == pytest.approx(found["apgr"]["value"])
+    assert [cpt(gain, quality, x) for x in (0.5, 0.8)] == pytest.approx(
+        [found[f"cpt{x}"]["value"] for x in (50, 80)]
+    )
+    assert found["apgr"]["low"] < found["apgr"]["value"] < found["apgr"]["high"]
+    shares = entry(document, "random-mix")["two_tier"]
+    assert [0.5, 0.5, 0.8] == pytest.approx([shares[name]["value"] for name in ("apgr", "cpt50", "cpt80")])
+    assert entry(document, "fixed")["two_tier"] is None
+
+
+def test_groups_widen_intervals() -> None:
+    widths = []
+    for per_group in (1, 2):
+        outcomes, p = toy(200, 3, per_group=1)
+        twice = outcomes.take(np.repeat(np.arange(200), 2))
+        groups = np.array([f"g{i // per_group}" for i in range(400)], dtype=object)
+        document = compare(
+            outcomes_of(twice.score, twice.cost_usd, list(groups)),
+            {"s": np.repeat(p, 2, axis=0)},
+            {},
+            "s",
+            {},
+            200,
+        )
+        gap = entry(document, "s")["gap_closed"]
+        widths.append(gap["high"] - gap["low"])
+    assert widths[1] > 1.2 * widths[0]
+
+
+@pytest.mark.parametrize("cost", [0.0, 1.0])
+@pytest.mark.parametrize("score", [0.0, 1.0])
+def test_nothing_divides_by_zero(cost: float, score: float) -> None:
+    outcomes = outcomes_of(np.full((40, 3), score), np.full(3, cost))
+    document = compare(outcomes, {"s": np.full((40, 3), 0.5)}, {"f": np.ones(40, int)}, "s", {}, n_boot=20)
+    json.dumps(document, allow_nan=False)
+    assert 0.0 == entry(document, "s")["gap_closed"]["value"]
+    assert "CANNOT TELL" == decide(document)["word"]
+
+
+@pytest.mark.parametrize("tiers", [(0, 2), (0, 1, 2)])
+def test_noise_seldom_routes_and_skill_often_does(tiers: tuple[int, ...]) -> None:
+    """Scores shuffled over prompts; no other baseline than the tiers, which is the hardest case."""
+    noise, skill, gaps = 0, 0, []
+    for seed in range(10):
+        outcomes, p = toy(400, 100 + seed, tiers=tiers)
+        shuffled = np.random.default_rng(seed).permutation(p)
+        document = compare(outcomes, {"s": shuffled}, {}, "s", {}, n_boot=100)
+        gaps.append(document["contenders"][0]["gap_closed"]["value"])
+        noise += decide(document)["word"] == "ROUTE"
+        skill += decide(compare(outcomes, {"s": p}, {}, "s", {}, n_boot=100))["word"] == "ROUTE"
+    assert noise <= 2
+    assert skill >= 4
+    assert np.mean(gaps) < 0.01
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"subject": "other"},
+        {"scores": {"s": np.full((40, 2), 0.5)}},
+        {"scores": {"s": np.full((40, 3), np.nan)}},
+        {"scores": {"s": np.full((40, 3), 1.5)}},
+        {"choices": {"f": np.full(40, 3)}},
+        {"choices": {"f": np.full(40, 0.5)}},
+        {"choices": {"s": np.zeros(40, int)}},
+        {"outcomes": outcomes_of([[1, np.nan, 1]] * 40, [1.0, 2.0, 3.0])},
+    ],
+)
+def test_bad_input_is_refused(change: Any) -> None:
+    arguments = {
+        "outcomes": toy(40, 0)[0],
+        "scores": {"s": np.full((40, 3), 0.5)},
+        "choices": {},
+        "subject": "s",
+        "labels": {},
+    }
+    with pytest.raises(ValueError, match=r"found|why_not"):
+        compare(**arguments | change)
