@@ -1,6 +1,7 @@
-"""What each member of the blend, and each subset of them, is worth on real histories.
+"""What each member of the blend, and all of them together, are worth on real histories.
 
-Grouped five-fold cross-validation on all rows, as a fit does it on its training part:
+Grouped five-fold cross-validation on all rows, as a fit does it on its training part (weights and calibration of a
+fold come from the others; the benchmark, `python -m eval benchmark`, is stricter and nests the whole fit):
 `python -m bench.members --data ../shared/data`. Reports the share of the gap between random mixing and the
 oracle that is closed, swept over a price per tier and over epsilon, and the log loss.
 """
@@ -18,15 +19,15 @@ from threadpoolctl import threadpool_limits
 
 from eval.calibration import log_loss
 from eval.curve import gap_closed, oracle_curve, random_curve, router_curve
+from eval.design import describe
 from eval.history import read_history
 from eval.outcomes import tabulate
 from router.artifact import find_artifact
 from router.embedding import StaticEmbedding
 from router.extractor import Extractor
 from router.tiers import read_tiers
-from training import members
-from training.blend import CANDIDATES, calibrate, cross_validate, sigmoid
-from training.members import Design
+from training import members, stack, tasks, words
+from training.blend import cross_fit, cross_validate
 
 __all__ = ["main", "measure_history"]
 
@@ -34,20 +35,18 @@ __all__ = ["main", "measure_history"]
 def measure_history(
     history: Path, tiers: Path, extractor: Extractor, seed: int = 0
 ) -> dict[str, dict[str, float]]:
-    """Return, per candidate, `gap_price`, `gap_epsilon` and `log_loss`, out of fold."""
+    """Return `gap_price`, `gap_epsilon` and `log_loss`, out of fold, of each member and of all together."""
     outcomes = tabulate(read_history(history), read_tiers(tiers))
-    X = extractor.extract_many(outcomes.prompts)
-    design = Design(X, extractor.embedding.dimension, outcomes.passed, outcomes.label())
-    validation = cross_validate(design, outcomes.groups, seed)
+    design = describe(outcomes, extractor.extract_many(outcomes.prompts), extractor)
+    validation = cross_validate(design, seed)
     rows = outcomes.complete
     score, cost = outcomes.score[rows], outcomes.cost_usd[rows]
     ends = random_curve(score, cost), oracle_curve(score, cost)
+    names = tuple(validation.margins)
     results = {}
-    for candidate in CANDIDATES:
-        margin = validation.blend(candidate)
-        slope, offset = calibrate(margin, outcomes.passed)
-        p = sigmoid(margin * slope + offset)
-        results["+".join(candidate)] = {
+    for candidate in (*((name,) for name in names), names):
+        p = cross_fit(validation, outcomes.passed, candidate)
+        results[candidate[0] if len(candidate) == 1 else "blend"] = {
             "gap_price": gap_closed(router_curve(p[rows], score, cost, "price"), *ends),
             "gap_epsilon": gap_closed(router_curve(p[rows], score, cost, "gain"), *ends),
             "log_loss": float(np.mean([log_loss(p[:, k], outcomes.passed[:, k]) for k in range(p.shape[1])])),
@@ -70,14 +69,15 @@ def main() -> None:
         action="append",
         default=[],
         metavar=("NAME", "VALUE"),
-        help="a number among the constants of training.members, such as TREE_ROUNDS 200",
+        help="a number among the constants of the members or the stack, such as TREE_ROUNDS 200",
     )
     options = parser.parse_args()
     for constant, value in options.set:
-        number = getattr(members, constant, None)
-        if not isinstance(number, int | float):
-            parser.error(f"--set {constant}: is no number in training.members")
-        setattr(members, constant, type(number)(value))
+        module = next((m for m in (members, words, tasks, stack) if hasattr(m, constant)), None)
+        number = getattr(module, constant, None)
+        if module is None or not isinstance(number, int | float):
+            parser.error(f"--set {constant}: is no number in training.members, words, tasks or stack")
+        setattr(module, constant, type(number)(value))
     extractor = Extractor(StaticEmbedding.load(find_artifact()))
     table: dict[str, Any] = {}
     with threadpool_limits(1):
@@ -92,12 +92,13 @@ def main() -> None:
             f"\n{metric:<36}" + "".join(f"{name[:17]:>19}" for name in table) + f"{'mean':>8}",
             file=sys.stderr,
         )
-        for candidate in next(iter(table.values())):
-            values = [table[name][candidate][metric] for name in table]
+        for candidate in dict.fromkeys(name for row in table.values() for name in row):
+            # A history without tasks has no such member; there it stands for nothing.
+            values = [table[name].get(candidate, {}).get(metric, float("nan")) for name in table]
             print(
                 f"{candidate:<36}"
                 + "".join(f"{value:>19.3f}" for value in values)
-                + f"{np.mean(values):>8.3f}",
+                + f"{np.nanmean(values):>8.3f}",
                 file=sys.stderr,
             )
     print(json.dumps({"bench": "members", "set": dict(options.set), "histories": table}))

@@ -20,6 +20,7 @@ import numpy as np
 from router.embedding import EMBEDDING_FILES, StaticEmbedding
 from router.errors import ArtifactError, ConfigError
 from router.extractor import Extractor
+from router.lexicon import LEXICON_FILE, Lexicon
 from router.manifest import Manifest, parse_manifest
 from router.scorer import Scorer
 
@@ -157,7 +158,10 @@ def open_artifact(folder: Path) -> tuple[Manifest, Extractor, Scorer]:
     for name in (MODEL_FILE, *EMBEDDING_FILES, GOLDEN_FILE):  # what decides is never unverified
         if name not in manifest.files:
             raise ArtifactError(f"{folder}: the manifest lists no {name}; fit again")
-    extractor = Extractor(StaticEmbedding.load(folder))
+    embedding = StaticEmbedding.load(folder)
+    has_lexicon = LEXICON_FILE in manifest.files  # a model without word weights has none
+    lexicon = Lexicon.load(folder, embedding.n_ids) if has_lexicon else None
+    extractor = Extractor(embedding, lexicon)
     if manifest.features != extractor.identity:
         raise ArtifactError(
             f"{folder}: fitted on other features than this version of tierwise extracts "

@@ -107,9 +107,17 @@ class StaticEmbedding:
         unknown = self._unknown
         return [i for i in ids if i != unknown]
 
+    @property
+    def n_ids(self) -> int:
+        """Rows of the table: every token id is below."""
+        return len(self._table)
+
     def embed(self, text: str) -> NDArray[np.float32]:
         """Return the float32 (d,) vector of a text. Pure."""
-        ids = self.token_ids(text)
+        return self.embed_ids(self.token_ids(text))
+
+    def embed_ids(self, ids: list[int]) -> NDArray[np.float32]:
+        """Return the float32 (d,) vector of the tokens of a text. Pure."""
         if not ids:
             return np.zeros(self.dimension, np.float32)
         # Only the direction counts, so the sum serves as the mean.

@@ -1,44 +1,40 @@
-"""The blend: which members, with which calibration, and the graph they make.
+"""The blend: which members count how much, with which calibration, and the graph they make.
 
-Pure, given a seed. Members are cross-validated by group on the training part; subsets of them are averaged
-on the log-odds scale, calibrated, and compared by log loss, which is far less noisy than the routing that comes
-of it. No family wins everywhere: the average of trees, linear head and prototypes, which is at or near the best on
-each history, stands unless another subset is materially better (docs/LOG.md).
+Pure, given a seed. Members are cross-validated by group on the training part; their out-of-fold probabilities
+are calibrated, weighted (`training.stack`) and averaged on the log-odds scale. No family wins everywhere: each
+history has another best one, and the weights find it (docs/LOG.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from itertools import combinations
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
 from eval.calibration import log_loss
 from eval.curve import gap_closed, oracle_curve, random_curve, router_curve
+from eval.design import Design
 from router.scorer import INPUT, NOVELTY, P_PASS
 from training.graph import Graph
-from training.members import FITTERS, Design, Floats, Member
+from training.logistic import Floats
+from training.members import FITTERS, Member
+from training.stack import calibrate, sigmoid, weigh
+from training.tasks import tasks_in
+from training.words import Words
 
-__all__ = ["Blend", "CrossValidation", "Selection", "build_model", "calibrate", "cross_validate", "select"]
+__all__ = [
+    "Blend", "CrossValidation", "Selection", "build_model", "cross_fit", "cross_validate", "fit_blend", "judge",
+    "members_for", "score_blend", "select",
+]  # fmt: skip
 
 FOLDS = 5
-PREFERRED = ("trees", "linear", "prototypes")
-CANDIDATES: tuple[tuple[str, ...], ...] = (
-    *(subset for size in range(1, 5) for subset in combinations((*PREFERRED, "labels"), size)),
-    ("length",),
-)
-# The share by which another subset must lower the preferred one's log loss. Smaller gains did not route better
-# on held-out prompts (docs/LOG.md).
-MATERIAL = 0.02
 # With fewer rows per fold where every tier was observed, a cost-quality curve is noise.
 LEAST_CURVE_ROWS = 30
-SLOPE_RANGE = (0.2, 5.0)
 
 
 @dataclass(frozen=True)
@@ -56,144 +52,154 @@ class CrossValidation:
     margins: dict[str, Floats]
     fold: NDArray[np.intp]
 
-    def blend(self, members: tuple[str, ...]) -> Floats:
-        """Return the average of some members' margins."""
-        return np.asarray(np.mean([self.margins[name] for name in members], axis=0))
-
 
 @dataclass(frozen=True)
 class Selection:
-    """The members chosen, and the scores of every candidate.
+    """Which members, how much each counts, and the calibration.
 
     Attributes
     ----------
-    members : tuple of str
-        What the blend holds.
-    p_pass : float64 (n, k)
-        Their out-of-fold, calibrated probabilities on the training part.
-    slope, offset : float64 (k,)
-        Calibration of the averaged margin per tier.
-    table : list of dict
-        Per candidate: members, log loss and gap closed, each with its standard error over folds; the gap is
-        None where too few rows have an outcome on every tier.
+    weights : dict of str to float
+        Per member of the blend its share, before calibration; they sum to 1.
+    scale : dict of str to float64 (k,)
+        Per member of the blend: what its margin is multiplied by, calibration included.
+    offset : float64 (k,)
+        Added to their sum.
     """
 
-    members: tuple[str, ...]
-    p_pass: Floats
-    slope: Floats
+    weights: dict[str, float]
+    scale: dict[str, Floats]
     offset: Floats
-    table: list[dict[str, Any]] = field(repr=False)
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Names of the members of the blend."""
+        return tuple(self.weights)
+
+    def p_pass(self, margins: dict[str, Floats]) -> Floats:
+        """Return float64 (n, k) calibrated pass probabilities from members' margins. Pure."""
+        return sigmoid(
+            np.sum([margins[name] * scale for name, scale in self.scale.items()], axis=0) + self.offset
+        )
 
 
 @dataclass(frozen=True)
 class Blend:
-    """Fitted members and their calibration."""
+    """Fitted members and how they are put together."""
 
     members: dict[str, Member]
-    slope: Floats
-    offset: Floats
+    selection: Selection
 
-    def p_pass(self, X: NDArray[np.float32]) -> Floats:
+    def p_pass(self, rows: Design) -> Floats:
         """Return float64 (n, k) calibrated pass probabilities, in numpy. Pure."""
-        margin = np.mean([member.margins(X) for member in self.members.values()], axis=0)
-        return sigmoid(margin * self.slope + self.offset)
+        return self.selection.p_pass({name: member.margins(rows) for name, member in self.members.items()})
+
+    @property
+    def lexicon(self) -> NDArray[np.float32] | None:
+        """Token weights that serving needs beside the graph, where words are a member."""
+        words = self.members.get("words")
+        return words.lexicon if isinstance(words, Words) else None
 
 
-def sigmoid(z: Floats) -> Floats:
-    """Return the logistic function, without overflow. Pure."""
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * z)))
+def members_for(design: Design) -> tuple[str, ...]:
+    """Return the members that a history can have: words need tokens, and tasks need two tasks or more. Pure."""
+    missing = {"words"} if design.tokens is None else set()
+    if len(tasks_in(design)) < 2:
+        missing.add("tasks")
+    return tuple(name for name in FITTERS if name not in missing)
 
 
 def cross_validate(
-    design: Design, groups: NDArray[np.object_], seed: int, tick: Callable[[str], None] = lambda _: None
+    design: Design, seed: int, tick: Callable[[str], None] = lambda _: None
 ) -> CrossValidation:
     """Fit every member on all folds but one, in turn. Pure.
 
     Parameters
     ----------
-    groups : (n,)
-        Rows of one group share a fold. At least two groups.
+    design : Design
+        With groups, two or more; rows of one group share a fold.
     tick : callable
         Called with what was just fitted, once per fold and member.
     """
-    _, codes = np.unique(groups.astype(str), return_inverse=True)
+    assert design.groups is not None, "folds need groups"  # noqa: S101
+    _, codes = np.unique(design.groups.astype(str), return_inverse=True)
     n_folds = min(FOLDS, int(codes.max()) + 1)
     fold = np.zeros(len(codes), np.intp)
-    margins = {name: np.zeros(design.passed.shape) for name in FITTERS}
+    margins = {name: np.zeros(design.passed.shape) for name in members_for(design)}
     splits = GroupKFold(n_folds, shuffle=True, random_state=seed).split(codes, groups=codes)
     for i, (kept, left) in enumerate(splits):
         fold[left] = i
-        part = design.take(kept)
-        for name, fit in FITTERS.items():
-            margins[name][left] = fit(part, seed).margins(design.X[left])
+        part, rest = design.take(kept), design.take(left)
+        for name in margins:
+            margins[name][left] = FITTERS[name](part, seed).margins(rest)
             tick(f"fold {i + 1}/{n_folds}: {name}")
     return CrossValidation(margins, fold)
 
 
-def calibrate(margin: Floats, passed: NDArray[np.float32]) -> tuple[Floats, Floats]:
-    """Return slope and offset per tier that make a margin a calibrated log odds. Pure.
+def select(margins: dict[str, Floats], passed: NDArray[np.float32]) -> Selection:
+    """Weigh and calibrate members by what they said out of fold. Pure.
 
-    One slope for all tiers (a temperature), because a slope of its own per tier fits noise into exactly what
-    decisions rest on, the differences between tiers (docs/LOG.md); an offset per tier, at which its mean
-    probability is its pass rate. The slope stays positive and moderate, so that calibration never reverses or
-    explodes a ranking. A tier whose outcomes are all alike keeps its margin.
+    Parameters
+    ----------
+    margins : dict of str to float64 (n, k)
+        Out-of-fold margins per member.
+    passed : (n, k)
+        1, 0, or NaN where unobserved.
     """
-    slope, offset = np.ones(margin.shape[1]), np.zeros(margin.shape[1])
-    tiers = [k for k, y in enumerate(passed.T) if len(np.unique(y[~np.isnan(y)])) > 1]
-    if not tiers:
-        return slope, offset
-    row, tier = np.nonzero(~np.isnan(passed[:, tiers]))
-    y, z = passed[:, tiers][row, tier], margin[:, tiers][row, tier]
-    indicators = np.eye(len(tiers))[tier]
-    platt = LogisticRegression(C=100.0, fit_intercept=False, max_iter=1000)
-    slope[tiers] = np.clip(platt.fit(np.column_stack([z, indicators]), y).coef_[0, 0], *SLOPE_RANGE)
-    for k in tiers:
-        seen = ~np.isnan(passed[:, k])
-        offset[k] = _matching_offset(margin[seen, k] * slope[k], float(passed[seen, k].mean()))
-    return slope, offset
+    fits = [calibrate(z, passed) for z in margins.values()]
+    calibrated = [z * slope + offset for z, (slope, offset) in zip(margins.values(), fits, strict=True)]
+    weights = weigh([sigmoid(z) for z in calibrated], passed)
+    slope, offset = calibrate(np.tensordot(weights, np.stack(calibrated), 1), passed)
+    moved = np.tensordot(weights, np.stack([own for _, own in fits]), 1) * slope
+    return Selection(
+        {name: float(w) for name, w in zip(margins, weights, strict=True) if w > 0.0},
+        {name: w * own * slope for name, w, (own, _) in zip(margins, weights, fits, strict=True) if w > 0.0},
+        moved + offset,
+    )
 
 
-def _matching_offset(z: Floats, rate: float) -> float:
-    """Return the offset at which the mean probability is the pass rate, by bisection. Pure."""
-    low, high = -30.0, 30.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if sigmoid(z + middle).mean() < rate else (low, middle)
-    return (low + high) / 2
+def cross_fit(validation: CrossValidation, passed: NDArray[np.float32], names: tuple[str, ...]) -> Floats:
+    """Return float64 (n, k) probabilities of which no row's own outcome is a part. Pure.
+
+    Each fold is scored by margins from the other folds, weighted and calibrated on the other folds.
+    """
+    p = np.zeros(passed.shape)
+    for i in range(int(validation.fold.max()) + 1):
+        left = validation.fold == i
+        kept = select({name: validation.margins[name][~left] for name in names}, passed[~left])
+        p[left] = kept.p_pass({name: validation.margins[name][left] for name in names})
+    return p
 
 
-def select(
-    validation: CrossValidation,
-    passed: NDArray[np.float32],
-    score: NDArray[np.float32],
-    cost_usd: Floats,
-) -> Selection:
-    """Choose the members by their out-of-fold log loss, after calibration. Pure.
+def judge(
+    validation: CrossValidation, passed: NDArray[np.float32], score: NDArray[np.float32], cost_usd: Floats
+) -> list[dict[str, Any]]:
+    """Return what each member alone and all of them together are worth, out of fold. Pure.
 
     Parameters
     ----------
     passed, score, cost_usd : (n, k)
         Outcomes of the training part; NaN where unobserved (cost never is).
+
+    Returns
+    -------
+    list of dict
+        Per candidate: members, log loss and gap closed, each with its standard error over folds; the gap is None
+        where too few rows have an outcome on every tier.
     """
-    complete = ~np.isnan(score).any(axis=1)
     folds = [validation.fold == i for i in range(int(validation.fold.max()) + 1)]
+    complete = ~np.isnan(score).any(axis=1)
     parts = [np.flatnonzero(complete & fold) for fold in folds]
     if min(map(len, parts)) < LEAST_CURVE_ROWS:
         parts = []
     bounds = [(random_curve(score[r], cost_usd[r]), oracle_curve(score[r], cost_usd[r])) for r in parts]
-    candidates: dict[tuple[str, ...], Selection] = {}
+    names = tuple(validation.margins)
     table: list[dict[str, Any]] = []
-    for members in CANDIDATES:
-        margin = validation.blend(members)
-        slope, offset = calibrate(margin, passed)
-        p = sigmoid(margin * slope + offset)
+    for members in (*((name,) for name in names), names):
+        p = cross_fit(validation, passed, members)
         losses = np.array([_mean_log_loss(p[fold], passed[fold]) for fold in folds])
-        gaps = np.array(
-            [
-                gap_closed(router_curve(p[r], score[r], cost_usd[r], "price"), *ends)
-                for r, ends in zip(parts, bounds, strict=True)
-            ]
-        )
+        curves = [router_curve(p[r], score[r], cost_usd[r], "price") for r in parts]
+        gaps = np.array([gap_closed(curve, *ends) for curve, ends in zip(curves, bounds, strict=True)])
         table.append(
             {
                 "members": list(members),
@@ -203,11 +209,25 @@ def select(
                 "gap_closed_standard_error": _standard_error(gaps) if len(gaps) else None,
             }
         )
-        candidates[members] = Selection(members, p, slope, offset, table)
-    log_loss_of = {tuple(row["members"]): row["log_loss"] for row in table}
-    best = min(CANDIDATES, key=lambda members: log_loss_of[members])
-    materially = log_loss_of[best] < (1.0 - MATERIAL) * log_loss_of[PREFERRED]
-    return candidates[best if materially else PREFERRED]
+    return table
+
+
+def fit_blend(design: Design, selection: Selection, seed: int) -> Blend:
+    """Fit the chosen members on all rows. Pure."""
+    members = {name: FITTERS[name](design, seed) for name in selection.members}
+    return Blend(members, selection)
+
+
+def score_blend(train: Design, test: Design, seed: int) -> Floats:
+    """Fit the blend on some rows, by cross-validation among them, and score others. Pure.
+
+    Returns
+    -------
+    float64 (m, k)
+        Calibrated pass probabilities of the test rows.
+    """
+    validation = cross_validate(train, seed)
+    return fit_blend(train, select(validation.margins, train.passed), seed).p_pass(test)
 
 
 def _standard_error(values: Floats) -> float:
@@ -224,21 +244,24 @@ def build_model(blend: Blend, prototypes: Floats, width: int) -> onnx.ModelProto
 
     Parameters
     ----------
-    prototypes : float64 (width, m)
+    prototypes : float64 (width or fewer, m)
         Unit columns; novelty is 1 minus the largest cosine to any of them, 0 to 2.
+    width : int
+        Columns of the rows that serving extracts, the lexicon's included.
 
     Returns
     -------
     onnx.ModelProto
         Input `x` float32 (n, width); outputs `p_pass` float32 (n, k) and `novelty` float32 (n, 1).
     """
-    graph = Graph()
-    scale = blend.slope / len(blend.members)
-    margins = [member.export(graph, INPUT, scale) for member in blend.members.values()]
-    graph.add("Sigmoid", graph.add("Sum", *margins, graph.constant(blend.offset[None])), output=P_PASS)
-    nearest = graph.add(
-        "ReduceMax", graph.add("MatMul", INPUT, graph.constant(prototypes)), axes=[1], keepdims=1
+    graph = Graph(width)
+    margins = [
+        member.export(graph, INPUT, blend.selection.scale[name]) for name, member in blend.members.items()
+    ]
+    graph.add(
+        "Sigmoid", graph.add("Sum", *margins, graph.constant(blend.selection.offset[None])), output=P_PASS
     )
+    nearest = graph.add("ReduceMax", graph.add("MatMul", INPUT, graph.rows(prototypes)), axes=[1], keepdims=1)
     # Rounding can put a cosine above 1; a known prompt is not less than not novel.
     graph.add("Relu", graph.add("Sub", graph.constant(np.ones((1, 1))), nearest), output=NOVELTY)
-    return graph.build({INPUT: width}, {P_PASS: len(blend.slope), NOVELTY: 1})
+    return graph.build(INPUT, {P_PASS: len(blend.selection.offset), NOVELTY: 1})

@@ -68,16 +68,20 @@ def _data(manifest: dict[str, Any]) -> str:
 def _model(manifest: dict[str, Any]) -> str:
     model = manifest["model"]
     embedding = manifest["features"]["embedding"]
-    chosen = next(row for row in model["candidates"] if row["members"] == model["members"])
+    blend = model["candidates"][-1]
     length = next(row for row in model["candidates"] if row["members"] == ["length"])
     return (
-        f"## Model\n\nBlend of {', '.join(model['members'])} on a static embedding of "
+        f"## Model\n\nBlend of {_weights(model['weights'])} on a static embedding of "
         f"{embedding.get('dimension')} dimensions distilled from {embedding.get('teacher')} "
         f"({embedding.get('licence')}) and {len(manifest['features']['shape']['names'])} length and shape "
-        f"features, in one ONNX graph. Chosen by grouped cross-validation on the training part among "
-        f"{len(model['candidates'])} candidates, by log loss after calibration: {chosen['log_loss']:.3f}, length alone "
-        f"{length['log_loss']:.3f}. Gap closed there: {_share(chosen)}, length alone {_share(length)}."
+        f"features, in one ONNX graph. Weighted by grouped cross-validation on the training part; there the log loss is "
+        f"{blend['log_loss']:.3f}, by length alone {length['log_loss']:.3f}, and the gap closed {_share(blend)}, by "
+        f"length alone {_share(length)}."
     )
+
+
+def _weights(weights: dict[str, float]) -> str:
+    return ", ".join(f"{name} ({weight:.0%})" for name, weight in weights.items())
 
 
 def _share(candidate: dict[str, Any]) -> str:

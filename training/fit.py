@@ -18,27 +18,40 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from eval.curve import choose, regret_rate
+from eval.design import Design, describe
 from eval.history import read_history
 from eval.metrics import measure, render_metrics
 from eval.outcomes import Outcomes, tabulate
+from eval.progress import Progress
 from eval.split import CALIBRATION_SHARE, SPLIT_METHODS, TEST_SHARE, Split, split_rows
 from eval.summary import render, summarise
 from router import ConfigError, RouterError
 from router.artifact import find_artifact
 from router.embedding import StaticEmbedding
 from router.extractor import Extractor
+from router.lexicon import Lexicon
 from router.manifest import SCHEMA
 from router.scorer import Scorer
 from router.tiers import read_tiers
-from training.blend import FOLDS, Blend, Selection, build_model, cross_validate, select, sigmoid
+from training.blend import (
+    FOLDS,
+    CrossValidation,
+    build_model,
+    cross_fit,
+    cross_validate,
+    fit_blend,
+    judge,
+    members_for,
+    select,
+)  # fmt: skip
 from training.card import render_card
 from training.certify import EPSILONS, certify
 from training.golden import GOLDEN_PROMPTS
-from training.members import FITTERS, Design, find_prototypes
+from training.members import FITTERS, find_prototypes
 from training.package import check_target, model_id_of, write_artifact
-from training.progress import Progress
 from training.provenance import describe_files, git_commit, library_versions
 from training.reference import describe_reference
+from training.stack import sigmoid
 
 __all__ = ["DEFAULT_MAX_REGRET", "LEAST_PROMPTS", "add_arguments", "fit", "run"]
 
@@ -119,29 +132,36 @@ def fit(
 
         progress.step(f"extracting features of {len(outcomes):,} prompts")
         X = _extract(extractor, outcomes, progress)
-        design = Design(X, extractor.embedding.dimension, outcomes.passed, outcomes.label())
-        train = outcomes.take(split.train)
+        design = describe(outcomes, X, extractor)
+        learned, train = design.take(split.train), outcomes.take(split.train)
 
-        progress.step(f"cross-validating {len(FITTERS)} members on {len(train):,} prompts")
-        selection = _select(design.take(split.train), train, seed, progress)
+        names = members_for(learned)
+        progress.step(f"cross-validating {len(names)} members on {len(train):,} prompts")
+        validation = _cross_validate(learned, names, seed, progress)
+        selection = select(validation.margins, train.passed)
+        out_of_fold = cross_fit(validation, train.passed, names)
 
         progress.step(f"fitting {' + '.join(selection.members)}")
-        blend, prototypes = _fit_blend(design.take(split.train), selection, seed)
-        model: bytes = build_model(blend, prototypes, extractor.width).SerializeToString(deterministic=True)
-        scorer = Scorer(model, extractor.width, len(ladder))
-        p_pass, novelty = scorer.score(X)
+        blend, prototypes = fit_blend(learned, selection, seed), find_prototypes(learned, seed)
+        serving = Extractor(
+            extractor.embedding, Lexicon(blend.lexicon) if blend.lexicon is not None else None
+        )
+        model: bytes = build_model(blend, prototypes, serving.width).SerializeToString(deterministic=True)
+        scorer = Scorer(model, serving.width, len(ladder))
+        rows = X if serving.lexicon is None else _extract(serving, outcomes, progress)
+        p_pass, novelty = scorer.score(rows)
 
         progress.step("certifying")
         held = outcomes.take(split.calibration)
         certificate = certify(p_pass[split.calibration], held.passed, held.cost_usd, held.groups, seed)
         certificate |= {"split": f"calibration part, by group ({split.method})", "date": _now()[:10]}
-        decision = _decide_defaults(certificate, selection, train, novelty[split.calibration])
+        decision = _decide_defaults(certificate, out_of_fold, train, novelty[split.calibration])
 
         progress.step("measuring")
-        length = FITTERS["length"](design.take(split.train), seed)
+        length = FITTERS["length"](learned, seed)
         metrics = _measure(
             outcomes.take(split.test),
-            {"router": p_pass[split.test], "length": sigmoid(length.margins(X[split.test]))},
+            {"router": p_pass[split.test], "length": sigmoid(length.margins(design.take(split.test)))},
             decision["default_epsilon"],
             seed,
         )
@@ -150,28 +170,25 @@ def fit(
         progress.step("writing")
         deciding: dict[str, Any] = {
             "tiers": ladder.to_dict(),
-            "features": extractor.identity,
+            "features": serving.identity,
             "cost": {"mean_output_tokens": list(outcomes.mean_output_tokens)},
             "decision": decision,
         }
         document: dict[str, Any] = {
             "schema": SCHEMA,
             "name": name,
-            "model_id": model_id_of(model, deciding, {"table": certificate["table"]}),
+            "model_id": model_id_of(model, blend.lexicon, deciding, {"table": certificate["table"]}),
             "created": _now(),
             **deciding,
             "certificate": certificate,
             "model": {
                 "members": list(selection.members),
-                "slope": selection.slope.tolist(),
-                "offset": selection.offset.tolist(),
-                "candidates": selection.table,
+                "weights": selection.weights,
+                "candidates": judge(validation, train.passed, train.score, train.cost_usd),
                 "seed": seed,
             },
             "metrics": metrics,
-            "reference": describe_reference(
-                X[split.train], selection.p_pass, novelty[split.train], ladder.names
-            ),
+            "reference": describe_reference(X[split.train], out_of_fold, novelty[split.train], ladder.names),
             "data": {
                 "files": describe_files(list(history)),
                 "tiers": describe_files([tiers]),
@@ -187,11 +204,12 @@ def fit(
             "versions": library_versions(),
             "git_commit": git_commit(),
         }
-        golden, _ = scorer.score(extractor.extract_many(GOLDEN_PROMPTS))
+        golden, _ = scorer.score(serving.extract_many(GOLDEN_PROMPTS))
         document = write_artifact(
             out,
             model=model,
             embedding=folder,
+            lexicon=blend.lexicon,
             golden=list(zip(GOLDEN_PROMPTS, golden, strict=True)),
             manifest=document,
             card=lambda written: render_card(written, notes_text),
@@ -321,24 +339,21 @@ def _extract(extractor: Extractor, outcomes: Outcomes, progress: Progress) -> ND
     return X
 
 
-def _select(design: Design, train: Outcomes, seed: int, progress: Progress) -> Selection:
-    with progress.bar(FOLDS * len(FITTERS), "fit") as bar:
+def _cross_validate(design: Design, names: tuple[str, ...], seed: int, progress: Progress) -> CrossValidation:
+    with progress.bar(FOLDS * len(names), "fit") as bar:
 
         def tick(done: str) -> None:
             bar.set_description(done)
             bar.update()
 
-        validation = cross_validate(design, train.groups, seed, tick)
-    return select(validation, train.passed, train.score, train.cost_usd)
-
-
-def _fit_blend(design: Design, selection: Selection, seed: int) -> tuple[Blend, NDArray[np.float64]]:
-    members = {name: FITTERS[name](design, seed) for name in selection.members}
-    return Blend(members, selection.slope, selection.offset), find_prototypes(design, seed)
+        return cross_validate(design, seed, tick)
 
 
 def _decide_defaults(
-    certificate: dict[str, Any], selection: Selection, train: Outcomes, novelty: NDArray[np.float32]
+    certificate: dict[str, Any],
+    out_of_fold: NDArray[np.float64],
+    train: Outcomes,
+    novelty: NDArray[np.float32],
 ) -> dict[str, Any]:
     """Return the epsilon that holds when the caller asks for nothing, and the novelty threshold."""
     certified = [row for row in certificate["table"] if row["alpha"] <= DEFAULT_MAX_REGRET]
@@ -346,7 +361,7 @@ def _decide_defaults(
         epsilon, basis = certified[-1]["epsilon"], "certificate"
     else:
         complete = train.complete
-        p, passed = selection.p_pass[complete], train.passed[complete] == 1.0
+        p, passed = out_of_fold[complete], train.passed[complete] == 1.0
         within = [e for e in EPSILONS if len(p) and regret_rate(passed, choose(p, e)) <= DEFAULT_MAX_REGRET]
         epsilon, basis = (max(within) if within else 0.0), "cross-validation"
     return {

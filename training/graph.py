@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 __all__ = ["Graph"]
@@ -20,9 +20,16 @@ OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
 
 
 class Graph:
-    """An ONNX graph under construction."""
+    """An ONNX graph under construction.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    width : int
+        Columns of the rows that it reads.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._width = width
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
 
@@ -31,6 +38,16 @@ class Graph:
         name = f"c{len(self._constants)}"
         self._constants.append(numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name))
         return name
+
+    def rows(self, values: NDArray[np.float64]) -> str:
+        """Add a float32 matrix with a row per column of the input, zero where `values` has no more, and name it."""
+        return self.constant(np.vstack([values, np.zeros((self._width - len(values), values.shape[1]))]))
+
+    def log_odds(self, p: str, scale: NDArray[np.float64], clip: float) -> str:
+        """Add `scale` times the log odds of shares that are kept `clip` off 0 and 1, and name the value."""
+        p = self.add("Clip", p, self.constant(clip), self.constant(1.0 - clip))
+        odds = self.add("Div", p, self.add("Sub", self.constant(1.0), p))
+        return self.add("Mul", self.add("Log", odds), self.constant(scale))
 
     def fresh(self) -> str:
         """Return a name for the output of the next node."""
@@ -45,12 +62,12 @@ class Graph:
         """Add a node of the standard operator set and return the name of its output."""
         return self.append(helper.make_node(op, list(inputs), [output or self.fresh()], **attributes))
 
-    def build(self, inputs: dict[str, int], outputs: dict[str, int]) -> onnx.ModelProto:
-        """Return the checked model; `inputs` and `outputs` map names to columns, each float32 (n, columns)."""
+    def build(self, x: str, outputs: dict[str, int]) -> onnx.ModelProto:
+        """Return the checked model; `x` names the input, `outputs` maps names to columns, all float32 (n, columns)."""
         graph = helper.make_graph(
             self._nodes,
             "tierwise",
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", n]) for name, n in inputs.items()],
+            [helper.make_tensor_value_info(x, TensorProto.FLOAT, ["n", self._width])],
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", n]) for name, n in outputs.items()],
             self._constants,
         )

@@ -14,15 +14,17 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
-from sklearn.linear_model import LogisticRegression
 
+from eval.design import Design
 from eval.outcomes import UNKNOWN
 from training.graph import Graph
+from training.logistic import MARGIN_CLIP, Floats, fit_logistic, log_odds, prior_margin
+from training.tasks import Tasks
 from training.trees import TreeBlock, tree_ensemble
+from training.words import Words
 
 __all__ = [
     "FITTERS",
-    "Design",
     "Labels",
     "Length",
     "Linear",
@@ -31,8 +33,6 @@ __all__ = [
     "Trees",
     "find_prototypes",
 ]
-
-Floats = NDArray[np.float64]
 
 # Shallow and strongly regularised; what was tried beside these numbers is in docs/LOG.md.
 TREE_PARAMETERS = {
@@ -47,72 +47,30 @@ TREE_PARAMETERS = {
     "num_threads": 1,
     "deterministic": True,
     "force_row_wise": True,
+    # Coarser than the default: as good on held-out prompts (docs/LOG.md), and a third faster.
+    "max_bin": 63,
     "verbose": -1,
 }
 TREE_ROUNDS = 100
-LINEAR_C = 0.001
+LINEAR_C = 0.3
 PROTOTYPE_COUNT = 64
 PROTOTYPE_TEMPERATURE = 0.1
 ROWS_PER_PROTOTYPE = 10
 # Below this spread a column is nearly constant on the training data; dividing by less would let a row that
 # is unlike the training data throw the linear head anywhere.
 LEAST_SPREAD = 0.05
-# Pass shares are kept this far from 0 and 1, so that a margin is finite.
-MARGIN_CLIP = 1e-4
-
-
-@dataclass(frozen=True)
-class Design:
-    """What members are fitted on.
-
-    Attributes
-    ----------
-    X : float32 (n, width)
-        Embedding, then shape features, as the extractor gives them.
-    dimension : int
-        Columns of the embedding.
-    passed : float32 (n, k)
-        1, 0, or NaN where unobserved.
-    label : int8 (n,)
-        Cheapest passing tier, k where none passed, UNKNOWN where it cannot be known.
-    """
-
-    X: NDArray[np.float32]
-    dimension: int
-    passed: NDArray[np.float32]
-    label: NDArray[np.int8]
-
-    @property
-    def n_tiers(self) -> int:
-        """Rungs of the ladder."""
-        return int(self.passed.shape[1])
-
-    def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Design:
-        """Return some of the rows."""
-        return Design(self.X[rows], self.dimension, self.passed[rows], self.label[rows])
 
 
 class Member(Protocol):
     """A fitted member of the blend."""
 
-    def margins(self, X: NDArray[np.float32]) -> Floats:
-        """Return float64 (n, k) log odds of passing per tier. Pure."""
+    def margins(self, rows: Design) -> Floats:
+        """Return float64 (n, k) log odds of passing per tier; outcomes of the rows play no part. Pure."""
         ...
 
     def export(self, graph: Graph, x: str, scale: Floats) -> str:
         """Write `scale * margins` into a graph, `scale` (k,) per tier; return the name of the (n, k) value."""
         ...
-
-
-def log_odds(p: Floats) -> Floats:
-    """Return the log odds of shares, which are kept off 0 and 1. Pure."""
-    p = np.clip(p, MARGIN_CLIP, 1.0 - MARGIN_CLIP)
-    return np.log(p / (1.0 - p))
-
-
-def prior_margin(y: NDArray[np.float32]) -> float:
-    """Return the log odds of a pass, smoothed by one pass and one failure. Pure."""
-    return float(log_odds(np.asarray((y.sum(dtype=np.float64) + 1.0) / (len(y) + 2.0))))
 
 
 @dataclass(frozen=True)
@@ -127,21 +85,25 @@ class Trees:
         """Fit a binary booster per tier on the rows where the tier was observed."""
         boosters: list[lgb.Booster | None] = []
         prior = np.zeros(design.n_tiers)
+        binned: dict[bytes, lgb.Dataset] = {}  # tiers observed on the same rows share their histograms' bins
         for k, y in enumerate(design.passed.T):
             seen = ~np.isnan(y)
             if len(np.unique(y[seen])) < 2:
                 boosters.append(None)
                 prior[k] = prior_margin(y[seen])
             else:
-                boosters.append(_boost(design.X[seen], y[seen], seed, {"objective": "binary"}))
+                rows = seen.tobytes()
+                if rows not in binned:
+                    binned = {rows: _bin(design.X[seen])}
+                boosters.append(_boost(binned[rows], y[seen], seed, {"objective": "binary"}))
         return cls(tuple(boosters), prior)
 
-    def margins(self, X: NDArray[np.float32]) -> Floats:
+    def margins(self, rows: Design) -> Floats:
         """Return float64 (n, k) log odds. Pure."""
-        z = np.tile(self.prior, (len(X), 1))
+        z = np.tile(self.prior, (len(rows), 1))
         for k, booster in enumerate(self.boosters):
             if booster is not None:
-                z[:, k] = booster.predict(X, raw_score=True, num_threads=1)
+                z[:, k] = booster.predict(rows.X, raw_score=True, num_threads=1)
         return z
 
     def export(self, graph: Graph, x: str, scale: Floats) -> str:
@@ -157,37 +119,43 @@ class Trees:
 
 @dataclass(frozen=True)
 class Linear:
-    """A logistic regression per tier, its standardisation folded into the weights."""
+    """A logistic regression per tier, its scaling folded into the weights."""
 
     weights: Floats  # (width, k)
     bias: Floats  # (k,)
 
     @classmethod
     def fit(cls, design: Design, seed: int) -> Linear:  # noqa: ARG003 - every member is fitted alike
-        """Fit on all columns, standardised, with a strong L2 penalty."""
+        """Fit on all columns."""
         return cls._fit(design, slice(None), LINEAR_C)
 
     @classmethod
     def _fit(cls, design: Design, columns: slice, c: float) -> Linear:
-        X = design.X[:, columns].astype(np.float64)
-        mean, spread = X.mean(0), np.maximum(X.std(0), LEAST_SPREAD)
+        X = design.X.astype(np.float64)
+        # Shape features are standardised; the embedding, whose rows are unit vectors, is on one scale already,
+        # and its small columns would only gain noise (docs/LOG.md).
+        mean, spread = np.zeros(X.shape[1]), np.ones(X.shape[1])
+        shapes = X[:, design.dimension :]
+        mean[design.dimension :] = shapes.mean(0)
+        spread[design.dimension :] = np.maximum(shapes.std(0), LEAST_SPREAD)
+        X, mean, spread = X[:, columns], mean[columns], spread[columns]
         X -= mean  # in place: a copy of all rows in float64 is what a fit's memory peaks at
         X /= spread
         weights = np.zeros((design.X.shape[1], design.n_tiers))
         bias = np.zeros(design.n_tiers)
         for k, y in enumerate(design.passed.T):
-            w, b = _logistic(X, y, c)
+            w, b = fit_logistic(X, y, c)
             weights[columns, k] = w / spread
             bias[k] = b - (w / spread) @ mean
         return cls(weights, bias)
 
-    def margins(self, X: NDArray[np.float32]) -> Floats:
+    def margins(self, rows: Design) -> Floats:
         """Return float64 (n, k) log odds. Pure."""
-        return X.astype(np.float64) @ self.weights + self.bias
+        return rows.X.astype(np.float64) @ self.weights + self.bias
 
     def export(self, graph: Graph, x: str, scale: Floats) -> str:
         """Write one Gemm."""
-        return graph.add("Gemm", x, graph.constant(self.weights * scale), graph.constant(self.bias * scale))
+        return graph.add("Gemm", x, graph.rows(self.weights * scale), graph.constant(self.bias * scale))
 
 
 class Length(Linear):
@@ -216,16 +184,16 @@ class Prototypes:
         """Cluster the embedding, then fit the regression on the soft assignments."""
         centers = find_prototypes(design, seed)
         assignments = _soft_assign(design.X, centers)
-        fitted = [_logistic(assignments, y, 1.0) for y in design.passed.T]
+        fitted = [fit_logistic(assignments, y, 1.0) for y in design.passed.T]
         return cls(centers, np.stack([w for w, _ in fitted], 1), np.array([b for _, b in fitted]))
 
-    def margins(self, X: NDArray[np.float32]) -> Floats:
+    def margins(self, rows: Design) -> Floats:
         """Return float64 (n, k) log odds. Pure."""
-        return _soft_assign(X, self.centers) @ self.weights + self.bias
+        return _soft_assign(rows.X, self.centers) @ self.weights + self.bias
 
     def export(self, graph: Graph, x: str, scale: Floats) -> str:
         """Write product, softmax and product."""
-        similarity = graph.add("MatMul", x, graph.constant(self.centers / PROTOTYPE_TEMPERATURE))
+        similarity = graph.add("MatMul", x, graph.rows(self.centers / PROTOTYPE_TEMPERATURE))
         return graph.add(
             "Gemm",
             graph.add("Softmax", similarity, axis=-1),
@@ -257,16 +225,16 @@ class Labels:
             )
             return Linear(np.zeros((design.X.shape[1], design.n_tiers)), log_odds(shares.astype(np.float64)))
         parameters = {"objective": "multiclass", "num_class": len(classes)}
-        return cls(_boost(design.X[known], y, seed, parameters), classes, design.n_tiers)
+        return cls(_boost(_bin(design.X[known]), y, seed, parameters), classes, design.n_tiers)
 
     @property
     def _enough(self) -> Floats:
         """Return (classes, k): 1 where a prompt of this label passes at tier k."""
         return (self.classes[:, None] <= np.arange(self.n_tiers)).astype(np.float64)
 
-    def margins(self, X: NDArray[np.float32]) -> Floats:
+    def margins(self, rows: Design) -> Floats:
         """Return float64 (n, k) log odds. Pure."""
-        p = np.asarray(self.booster.predict(X, num_threads=1))
+        p = np.asarray(self.booster.predict(rows.X, num_threads=1))
         return log_odds(p @ self._enough)
 
     def export(self, graph: Graph, x: str, scale: Floats) -> str:
@@ -281,16 +249,15 @@ class Labels:
         shares = graph.add(
             "MatMul", graph.add("Softmax", graph.append(z), axis=-1), graph.constant(self._enough)
         )
-        low, high = graph.constant(MARGIN_CLIP), graph.constant(1.0 - MARGIN_CLIP)
-        p = graph.add("Clip", shares, low, high)
-        odds = graph.add("Div", p, graph.add("Sub", graph.constant(1.0), p))
-        return graph.add("Mul", graph.add("Log", odds), graph.constant(scale))
+        return graph.log_odds(shares, scale, MARGIN_CLIP)
 
 
 FITTERS: dict[str, Callable[[Design, int], Member]] = {
     "trees": Trees.fit,
     "linear": Linear.fit,
     "prototypes": Prototypes.fit,
+    "words": Words.fit,
+    "tasks": Tasks.fit,
     "labels": Labels.fit,
     "length": Length.fit,
 }
@@ -321,19 +288,12 @@ def _soft_assign(X: NDArray[np.float32], centers: Floats) -> Floats:
     return np.asarray(z / z.sum(1, keepdims=True))
 
 
-def _logistic(X: Floats, y: NDArray[np.float32], c: float) -> tuple[Floats, float]:
-    """Return weights and bias of a logistic regression on the observed rows; its prior where all are alike."""
-    seen = ~np.isnan(y)
-    if len(np.unique(y[seen])) < 2:
-        return np.zeros(X.shape[1]), prior_margin(y[seen])
-    model = LogisticRegression(C=c, max_iter=1000).fit(X[seen], y[seen])
-    return model.coef_[0], float(model.intercept_[0])
+def _bin(X: NDArray[np.float32]) -> lgb.Dataset:
+    return lgb.Dataset(X, params=TREE_PARAMETERS).construct()
 
 
 def _boost(
-    X: NDArray[np.float32],
-    y: NDArray[np.float32] | NDArray[np.int64],
-    seed: int,
-    objective: dict[str, object],
+    rows: lgb.Dataset, y: NDArray[np.float32] | NDArray[np.int64], seed: int, objective: dict[str, object]
 ) -> lgb.Booster:
-    return lgb.train({**TREE_PARAMETERS, **objective, "seed": seed}, lgb.Dataset(X, y), TREE_ROUNDS)
+    rows.set_label(y)
+    return lgb.train({**TREE_PARAMETERS, **objective, "seed": seed}, rows, TREE_ROUNDS)

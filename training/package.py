@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from router import ConfigError
 from router.artifact import GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE, open_artifact, sha256_of
 from router.embedding import EMBEDDING_FILES
+from router.lexicon import LEXICON_FILE
 from router.prompt import Prompt
 
 __all__ = ["CARD_FILE", "check_target", "model_id_of", "write_artifact"]
@@ -59,9 +60,14 @@ def _folder_itself(out: Path) -> Path:
     return out.resolve() if out.is_symlink() or out.name in ("", "..") else out
 
 
-def model_id_of(model: bytes, *parts: dict[str, Any]) -> str:
-    """Return a name for the graph and the parts of the manifest that decide. The same content, the same name. Pure."""
+def model_id_of(model: bytes, lexicon: NDArray[np.float32] | None, *parts: dict[str, Any]) -> str:
+    """Return a name for the graph, the lexicon and the parts of the manifest that decide. Pure.
+
+    The same content has the same name.
+    """
     digest = hashlib.sha256(model)
+    if lexicon is not None:
+        digest.update(lexicon.tobytes())
     digest.update(json.dumps(parts, sort_keys=True).encode())
     return f"tw-{digest.hexdigest()[:12]}"
 
@@ -71,6 +77,7 @@ def write_artifact(
     *,
     model: bytes,
     embedding: Path,
+    lexicon: NDArray[np.float32] | None,
     golden: list[tuple[Prompt, NDArray[np.float32]]],
     manifest: dict[str, Any],
     card: Callable[[dict[str, Any]], str],
@@ -83,6 +90,8 @@ def write_artifact(
         Its folder; `check_target` said that it may be written.
     embedding : Path
         A folder whose embedding files are copied.
+    lexicon : float32 (V, 1 + k) or None
+        Token weights, where the model has any.
     golden : list of (prompt, float32 (k,))
         Inputs and what the graph gives for them.
     manifest : dict
@@ -104,7 +113,7 @@ def write_artifact(
     try:
         work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         try:
-            document = _fill(work, model, embedding, golden, manifest, card)
+            document = _fill(work, model, embedding, lexicon, golden, manifest, card)
             open_artifact(work)  # what serving would refuse is never published
             work.chmod(0o755)
             _swap(work, target)
@@ -121,10 +130,15 @@ def _fill(
     work: Path,
     model: bytes,
     embedding: Path,
+    lexicon: NDArray[np.float32] | None,
     golden: list[tuple[Prompt, NDArray[np.float32]]],
     manifest: dict[str, Any],
     card: Callable[[dict[str, Any]], str],
 ) -> dict[str, Any]:
+    deciding = [MODEL_FILE, *EMBEDDING_FILES, GOLDEN_FILE]
+    if lexicon is not None:
+        np.save(work / LEXICON_FILE, lexicon, allow_pickle=False)
+        deciding.append(LEXICON_FILE)
     (work / MODEL_FILE).write_bytes(model)
     for name in EMBEDDING_FILES:
         shutil.copyfile(embedding / name, work / name)
@@ -136,7 +150,7 @@ def _fill(
     (work / GOLDEN_FILE).write_bytes(gzip.compress("\n".join(lines).encode(), mtime=0))
     document = {
         **manifest,
-        "files": {name: sha256_of(work / name) for name in (MODEL_FILE, *EMBEDDING_FILES, GOLDEN_FILE)},
+        "files": {name: sha256_of(work / name) for name in deciding},
     }
     (work / CARD_FILE).write_text(card(document), encoding="utf-8")
     document["files"][CARD_FILE] = sha256_of(work / CARD_FILE)

@@ -1,0 +1,45 @@
+"""Logistic regression on what was observed, and the log odds that members speak in. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+__all__ = ["MARGIN_CLIP", "Floats", "fit_logistic", "log_odds", "prior_margin"]
+
+Floats = NDArray[np.float64]
+
+# Pass shares are kept this far from 0 and 1, so that a margin is finite.
+MARGIN_CLIP = 1e-4
+
+
+def log_odds(p: Floats) -> Floats:
+    """Return the log odds of shares, which are kept off 0 and 1. Pure."""
+    p = np.clip(p, MARGIN_CLIP, 1.0 - MARGIN_CLIP)
+    return np.log(p / (1.0 - p))
+
+
+def prior_margin(y: NDArray[np.float32]) -> float:
+    """Return the log odds of a pass, smoothed by one pass and one failure. Pure."""
+    return float(log_odds(np.asarray((y.sum(dtype=np.float64) + 1.0) / (len(y) + 2.0))))
+
+
+def fit_logistic(X: Any, y: NDArray[np.float32], c: float, solver: str = "lbfgs") -> tuple[Floats, float]:  # noqa: ANN401 - dense or sparse
+    """Return weights (width,) and bias of a logistic regression on the observed rows. Pure.
+
+    Parameters
+    ----------
+    X : float64 (n, width), dense or sparse rows
+    y : (n,)
+        1, 0, or NaN where unobserved. Where all are alike, the weights are zero and the bias is the prior.
+    c : float
+        Inverse strength of the L2 penalty.
+    """
+    seen = ~np.isnan(y)
+    if len(np.unique(y[seen])) < 2:
+        return np.zeros(X.shape[1]), prior_margin(y[seen])
+    model = LogisticRegression(C=c, max_iter=1000, solver=solver).fit(X[seen], y[seen])
+    return model.coef_[0], float(model.intercept_[0])

@@ -1,0 +1,93 @@
+"""Stacking: how much each member counts, learned from what they say about rows that they did not see.
+
+Pure. A decision rests on the differences between tiers, and log loss mostly on what the tiers have in common;
+members are therefore weighted by how well the differences between their pass probabilities predict the
+differences between outcomes: non-negative least squares, which leaves a member out by weight zero.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+from sklearn.linear_model import LogisticRegression
+
+from training.logistic import Floats
+
+__all__ = ["LEAST_WEIGHT", "SLOPE_RANGE", "calibrate", "sigmoid", "weigh"]
+
+SLOPE_RANGE = (0.2, 5.0)
+# Weights are drawn towards equal ones as if by this many prompts: a small history cannot tell members apart.
+PRIOR_PROMPTS = 200
+# A member below this share is left out: it would cost more microseconds than it moves decisions.
+LEAST_WEIGHT = 0.03
+
+
+def sigmoid(z: Floats) -> Floats:
+    """Return the logistic function, without overflow. Pure."""
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * z)))
+
+
+def calibrate(margin: Floats, passed: NDArray[np.float32]) -> tuple[Floats, Floats]:
+    """Return slope and offset per tier that make a margin a calibrated log odds. Pure.
+
+    One slope for all tiers (a temperature), because a slope of its own per tier fits noise into exactly what
+    decisions rest on, the differences between tiers (docs/LOG.md); an offset per tier, at which its mean
+    probability is its pass rate. The slope stays positive and moderate, so that calibration never reverses or
+    explodes a ranking. A tier whose outcomes are all alike keeps its margin.
+    """
+    slope, offset = np.ones(margin.shape[1]), np.zeros(margin.shape[1])
+    tiers = [k for k, y in enumerate(passed.T) if len(np.unique(y[~np.isnan(y)])) > 1]
+    if not tiers:
+        return slope, offset
+    row, tier = np.nonzero(~np.isnan(passed[:, tiers]))
+    y, z = passed[:, tiers][row, tier], margin[:, tiers][row, tier]
+    indicators = np.eye(len(tiers))[tier]
+    platt = LogisticRegression(C=100.0, fit_intercept=False, max_iter=1000)
+    slope[tiers] = np.clip(platt.fit(np.column_stack([z, indicators]), y).coef_[0, 0], *SLOPE_RANGE)
+    for k in tiers:
+        seen = ~np.isnan(passed[:, k])
+        offset[k] = _matching_offset(margin[seen, k] * slope[k], float(passed[seen, k].mean()))
+    return slope, offset
+
+
+def _matching_offset(z: Floats, rate: float) -> float:
+    """Return the offset at which the mean probability is the pass rate, by bisection. Pure."""
+    low, high = -30.0, 30.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if sigmoid(z + middle).mean() < rate else (low, middle)
+    return (low + high) / 2
+
+
+def weigh(p: list[Floats], passed: NDArray[np.float32]) -> Floats:
+    """Return a weight per member, 0 or more, that sum to 1. Pure.
+
+    Parameters
+    ----------
+    p : list of float64 (n, k)
+        Out-of-fold, calibrated pass probabilities, one array per member.
+    passed : (n, k)
+        1, 0, or NaN where unobserved; a pair of tiers counts where both were observed.
+    """
+    equal = np.full(len(p), 1.0 / len(p))
+    gram, right, n = np.zeros((len(p), len(p))), np.zeros(len(p)), 0
+    for low, high in combinations(range(passed.shape[1]), 2):
+        gain = passed[:, high].astype(np.float64) - passed[:, low]
+        seen = ~np.isnan(gain)
+        if not seen.any():
+            continue
+        said = np.stack([q[seen, high] - q[seen, low] for q in p], axis=1)
+        said -= said.mean(axis=0)  # the mean lead of a tier is the calibration's to say
+        gram += said.T @ said
+        right += said.T @ (gain[seen] - gain[seen].mean())
+        n = max(n, int(seen.sum()))
+    ridge = PRIOR_PROMPTS / max(n, 1) * np.trace(gram) / len(p)
+    if not ridge > 0.0:
+        return equal
+    root = np.linalg.cholesky(gram + ridge * np.eye(len(p))).T
+    weights, _ = nnls(root, np.linalg.solve(root.T, right + ridge * equal))
+    weights = np.where(weights < LEAST_WEIGHT * weights.sum(), 0.0, weights)
+    return np.asarray(weights / weights.sum()) if weights.sum() > 0.0 else equal
