@@ -45,7 +45,7 @@ def measure_history(
     names = tuple(validation.margins)
     results = {}
     for candidate in (*((name,) for name in names), names):
-        p = cross_fit(validation, outcomes.passed, candidate)
+        p = cross_fit(validation, outcomes.passed, outcomes.cost_usd, candidate)
         results[candidate[0] if len(candidate) == 1 else "blend"] = {
             "gap_price": gap_closed(router_curve(p[rows], score, cost, "price"), *ends),
             "gap_epsilon": gap_closed(router_curve(p[rows], score, cost, "gain"), *ends),

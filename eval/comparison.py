@@ -224,7 +224,9 @@ def setting_at_share(outcomes: Outcomes, scores: ArrayLike) -> Choice:
     cost, quality = outcomes.cost_usd[complete], outcomes.score[complete].astype(np.float64)
     settings = settings_of(sweep_prices(p, cost.mean(axis=0), MAX_SETTINGS), outcomes.cost_usd)
     cost, quality = (np.take_along_axis(each, settings[complete], axis=1) for each in (cost, quality))
-    at = _cheapest(cost.mean(axis=0), quality.mean(axis=0), AT_SHARE * float(outcomes.score[complete, -1].mean()))
+    at = _cheapest(
+        cost.mean(axis=0), quality.mean(axis=0), AT_SHARE * float(outcomes.score[complete, -1].mean())
+    )
     return np.asarray(settings[:, -1 if at is None else at])
 
 

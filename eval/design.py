@@ -41,6 +41,8 @@ class Design:
         What the history calls each prompt's task, str or None; None where no estimator reads them.
     groups : object (n,) or None
         str; rows of one group go together. None where no estimator divides the rows again.
+    cost_usd : float64 (n, k) or None
+        What each tier's answer cost. None where no estimator weighs tiers by their price.
     """
 
     X: NDArray[np.float32]
@@ -51,6 +53,7 @@ class Design:
     tokens: sparse.csr_array | None = None
     tasks: NDArray[np.object_] | None = None
     groups: NDArray[np.object_] | None = None
+    cost_usd: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.X)
@@ -71,6 +74,7 @@ class Design:
             None if self.tokens is None else self.tokens[rows],
             None if self.tasks is None else self.tasks[rows],
             None if self.groups is None else self.groups[rows],
+            None if self.cost_usd is None else self.cost_usd[rows],
         )
 
 
@@ -95,6 +99,7 @@ def describe(outcomes: Outcomes, X: NDArray[np.float32], extractor: Extractor) -
         count_tokens([embedding.token_ids(text) for text in texts], embedding.n_ids),
         tasks,
         outcomes.groups,
+        outcomes.cost_usd,
     )
 
 

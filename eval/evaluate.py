@@ -23,7 +23,7 @@ from eval.scene import Scene, measure_choice
 from eval.scoring import score_out_of_sample
 from eval.slices import slices
 from eval.summary import summarise
-from eval.verdict import cannot_tell, decide, why_not
+from eval.verdict import MIN_GROUPS, MIN_PROMPTS, cannot_tell, decide, why_not
 
 __all__ = ["SCHEMA", "evaluate", "undecided"]
 
@@ -83,11 +83,11 @@ def evaluate(
     """
     constant = bool((design.X[0] == design.X).all())
     require_no_leak(plan, outcomes)
-    rows = np.sort(np.concatenate([fold.test for fold in plan.folds]))
+    rows = _tested(plan)
     judged = outcomes.take(rows)
-    why = why_not(judged, constant_prompts=constant)
+    why = why_not(judged, constant_prompts=constant) or _same_cost(judged)
     if why is not None:
-        return undecided(outcomes, why, plan)
+        return undecided(outcomes, why, plan, seed)
     scores = score_out_of_sample(design, plan, estimators, seed, tick, workers)
     if model_scores is not None:
         scores = {SUBJECT: model_scores.astype(np.float64), **scores}
@@ -96,6 +96,8 @@ def evaluate(
     fixed = {"hand-rule": hand_rule(design.texts[rows], k), "always-middle": always_middle(len(rows), k)}
     comparison = compare(judged, scores, fixed, SUBJECT, LABELS, n_boot, seed)
     verdict = decide(comparison, constant_prompts=constant)
+    if verdict["word"] == "CANNOT TELL":  # figures of nothing would only be misread
+        return undecided(outcomes, verdict["reason"], plan, seed)
     chosen = setting_at_share(judged, scores[SUBJECT]) if decisions is None else decisions[rows]
     return {
         "sampling": _sampling(plan, seed),
@@ -112,7 +114,7 @@ def evaluate(
 
 def undecided(outcomes: Outcomes, why: str, plan: Plan | None = None, seed: int = 0) -> dict[str, Any]:
     """Return the document of a history that allows no judgement. Pure."""
-    more = "Add prompts that every tier was tried on and graded, of at least ten groups."
+    judged = outcomes if plan is None else outcomes.take(_tested(plan))
     return {
         "sampling": None if plan is None else _sampling(plan, seed),
         "data": summarise(outcomes),
@@ -120,8 +122,41 @@ def undecided(outcomes: Outcomes, why: str, plan: Plan | None = None, seed: int 
         "operating_point": None,
         "slices": [],
         "misroutes": [],
-        "verdict": cannot_tell(why, more),
+        "verdict": cannot_tell(why, _advice(judged)),
     }
+
+
+def _tested(plan: Plan) -> NDArray[np.intp]:
+    return np.sort(np.concatenate([fold.test for fold in plan.folds]))
+
+
+def _same_cost(outcomes: Outcomes) -> str | None:
+    """Return why no figure is possible where all tiers cost the same: a cost-quality curve has no width then."""
+    cost = outcomes.cost_usd[outcomes.complete].mean(axis=0)
+    if np.ptp(cost) > 1e-9 * cost.max():
+        return None
+    return (
+        f"Every tier costs the same here, {cost[0]:.3g} USD per prompt, so there is no cost to weigh against quality. "
+        "Check cost_usd in the history, or the prices in the tiers file."
+    )
+
+
+def _advice(outcomes: Outcomes) -> str:
+    """Return what would allow a judgement of these outcomes; nothing where more of the same would not."""
+    if len(outcomes.ladder) < 2:
+        return "Name two tiers or more in the tiers file, cheapest first."
+    complete = outcomes.complete
+    if complete.sum() < MIN_PROMPTS:
+        return (
+            f"Try every tier on the same prompts and grade the answers: {MIN_PROMPTS} prompts of {MIN_GROUPS} groups at "
+            "the least, hundreds to see small differences."
+        )
+    if len(np.unique(outcomes.groups[complete].astype(str))) < MIN_GROUPS:
+        return (
+            "The column group says which prompts belong together; without it, prompts of the same text do. Add prompts "
+            "of other groups."
+        )
+    return ""
 
 
 def _sampling(plan: Plan, seed: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ history or in one that has grown since.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,10 @@ def held_out(outcomes: Outcomes, history: Sequence[Path], manifest: dict[str, An
             "model: its manifest does not say how its history was divided, so what it saw cannot be told; fit again, "
             "or use --unseen if it saw none of this history"
         ) from error
-    same = {sha256_of(path) for path in history} == fitted_on
+    # Other models on the ladder leave other prompts out, which would move the day from which on a prompt judges.
+    same = {sha256_of(path) for path in history} == fitted_on and outcomes.ladder.to_dict() == manifest[
+        "tiers"
+    ]
     if method == "time" and not same:
         test = _newer(outcomes, split.get("learned_until"))
         text = f"newer than all that the model was fitted on ({split.get('learned_until')})"
@@ -68,13 +72,22 @@ def held_out(outcomes: Outcomes, history: Sequence[Path], manifest: dict[str, An
 
 def _newer(outcomes: Outcomes, learned_until: object) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Return the rows of groups that began after the newest row that a model was fitted or certified on."""
-    stamps = outcomes.timestamp
-    if stamps is None or np.isnat(stamps).any() or not isinstance(learned_until, str):
+    stamps, newest = outcomes.timestamp, _instant(learned_until)
+    if stamps is None or np.isnat(stamps).any() or newest is None:
         raise ConfigError(
-            "history: the model's was divided by time, so every prompt here needs a timestamp, and the model a "
-            "note of the newest that it saw; add timestamps, or use --unseen if the model saw none of this history"
+            "history: the model held out the newest prompts of another one, so every prompt here needs a timestamp, and "
+            "its manifest the newest that it learned from; add timestamps, fit again, or use --unseen if the model saw "
+            "none of this history"
         )
     _, rows = np.unique(outcomes.groups.astype(str), return_inverse=True)
     first = np.full(rows.max() + 1, np.iinfo(np.int64).max)
     np.minimum.at(first, rows, stamps.astype("datetime64[us]").astype(np.int64))
-    return np.asarray(first[rows] > np.datetime64(learned_until, "us").astype(np.int64))
+    return np.asarray(first[rows] > newest.astype(np.int64))
+
+
+def _instant(text: object) -> np.datetime64 | None:
+    """Return an ISO 8601 time with its zone as UTC; None where it is none."""
+    try:
+        return np.datetime64(datetime.fromisoformat(str(text)).astimezone(UTC).replace(tzinfo=None), "us")
+    except ValueError:
+        return None

@@ -1,6 +1,7 @@
-"""What a router achieved on rows that it did not learn from.
+"""What a router achieved on rows that it did not learn from: the short form, for a fit's manifest and terminal.
 
-Pure. Each figure that a decision rests on carries a bootstrap interval over groups.
+Pure. Each figure that a decision rests on carries a bootstrap interval over groups. A report says more
+(`eval.comparison`), by the same means.
 """
 
 from __future__ import annotations
@@ -11,24 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.bootstrap import Interval, bootstrap
 from eval.calibration import auc, ece, log_loss
-from eval.curve import (
-    Curve,
-    choose,
-    gap_closed,
-    oracle_curve,
-    random_curve,
-    regret_rate,
-    savings_at,
-    sweep_prices,
-)
+from eval.curve import choose, sweep_prices
 from eval.outcomes import Outcomes
+from eval.scene import MAX_SETTINGS, QUALITY_SHARES, Scene, measure_choice, serve, settings_of
 
-__all__ = ["QUALITY_SHARES", "measure", "render_metrics"]
-
-QUALITY_SHARES = (1.0, 0.99, 0.97, 0.95)
-"""Shares of the top tier's quality at which savings are stated."""
+__all__ = ["measure", "render_metrics"]
 
 TERMINAL_COLUMNS = 100
 
@@ -36,7 +25,7 @@ Floats = NDArray[np.float64]
 
 
 def measure(
-    p_pass: NDArray[Any], outcomes: Outcomes, epsilon: float, n_boot: int = 200, seed: int = 0
+    p_pass: NDArray[Any], outcomes: Outcomes, epsilon: float, n_boot: int = 1000, seed: int = 0
 ) -> dict[str, Any]:
     """Measure scores on rows where every tier was observed.
 
@@ -62,54 +51,23 @@ def measure(
     if not len(rows):
         return result
     p = p_pass[rows].astype(np.float64)
-    quality, cost = outcomes.score[rows].astype(np.float64), outcomes.cost_usd[rows]
-    passed, chosen = outcomes.passed[rows] == 1.0, choose(p_pass[rows].astype(np.float64), epsilon)
-    each = np.arange(len(rows))
-    routed_quality, routed_cost = quality[each, chosen], cost[each, chosen]
-    groups = outcomes.groups[rows]
-
-    def interval(statistic: Any) -> dict[str, float | None]:  # noqa: ANN401 - a callable from rows to a number
-        return _plain(bootstrap(groups, statistic, n_boot=n_boot, seed=seed))
-
-    def saving(r: NDArray[np.intp]) -> float:
-        top = cost[r, -1].sum()
-        return float(1.0 - routed_cost[r].sum() / top) if top > 0 else 0.0
-
-    def relative_quality(r: NDArray[np.intp]) -> float:
-        top = quality[r, -1].sum()
-        return float(routed_quality[r].sum() / top) if top > 0 else 1.0
-
-    # The choices are swept once; each resample only averages what they attained.
-    sweep = sweep_prices(p, cost.mean(axis=0), max_points=100)
-    ends = np.tile([int(cost.mean(axis=0).argmin()), cost.shape[1] - 1], (len(rows), 1))
-    sweep = np.hstack([sweep, ends])
-    swept_quality = np.take_along_axis(quality, sweep, axis=1)
-    swept_cost = np.take_along_axis(cost, sweep, axis=1)
-
-    def curve(r: NDArray[np.intp]) -> Curve:
-        return Curve(swept_cost[r].mean(axis=0), swept_quality[r].mean(axis=0))
-
+    scene = Scene.of(outcomes.take(rows), n_boot, seed)
+    cost, quality = scene.tier_cost[0], scene.tier_quality[0]
+    line = scene.line(*serve(scene, settings_of(sweep_prices(p, cost, MAX_SETTINGS), scene.cost_usd)))
+    chosen = choose(p, epsilon)
+    names = outcomes.ladder.names
     result["tiers"] = [
-        {"name": name, "quality": float(quality[:, k].mean()), "cost_usd": float(cost[:, k].mean())}
-        for k, name in enumerate(outcomes.ladder.names)
+        {"name": name, "quality": float(quality[k]), "cost_usd": float(cost[k])}
+        for k, name in enumerate(names)
     ]
-    result["gap_closed"] = interval(
-        lambda r: gap_closed(
-            curve(r),
-            random_curve(quality[r], cost[r]),
-            oracle_curve(quality[r], cost[r]),
-        )
-    )
+    result["gap_closed"] = scene.bounds(scene.closed(scene.area(line)))
     result["saving_at_quality"] = {
-        f"{share:g}": savings_at(curve(each), share, float(quality[:, -1].mean()), float(cost[:, -1].mean()))
-        for share in QUALITY_SHARES
+        f"{share:g}": scene.bounds(scene.saving_at(line, share)) for share in QUALITY_SHARES
     }
     result["operating_point"] = {
         "epsilon": epsilon,
-        "saving": interval(saving),
-        "quality_relative_to_top": interval(relative_quality),
-        "regret": interval(lambda r: regret_rate(passed[r], chosen[r])),
-        "share_per_tier": {name: float((chosen == k).mean()) for k, name in enumerate(outcomes.ladder.names)},
+        **measure_choice(scene, chosen),
+        "share_per_tier": {name: float((chosen == k).mean()) for k, name in enumerate(names)},
     }
     return result
 
@@ -124,11 +82,6 @@ def _calibration(p_pass: NDArray[Any], outcomes: Outcomes) -> dict[str, dict[str
             **{key: None if np.isnan(value) else float(value) for key, value in values.items()},
         }
     return table
-
-
-def _plain(interval: Interval) -> dict[str, float | None]:
-    bounds = {"value": interval.value, "low": interval.low, "high": interval.high}
-    return {name: None if np.isnan(bound) else float(bound) for name, bound in bounds.items()}
 
 
 def render_metrics(metrics: dict[str, Any]) -> str:

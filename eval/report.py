@@ -11,7 +11,8 @@ import json
 import os
 import shlex
 import tempfile
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         if router is not None:
             _require_same_tiers(ladder, router, options.tiers)
         outcomes = tabulate(read_history(options.history), ladder)
+        for reason in (reason for reason, count in outcomes.dropped.items() if count):
+            progress.say(f"left out: {outcomes.dropped[reason]:,} prompts ({reason})")
         why = why_not(outcomes)
         document = undecided(outcomes, why) if why else _evaluate(outcomes, router, options, progress)
     document = {
@@ -128,21 +131,20 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def write_report(document: dict[str, Any], out: Path) -> list[str]:
-    """Write the three forms of a report into a folder, each aside and renamed; return their names.
+    """Write the three forms of a report into a folder, all aside and then renamed; return their names.
 
     Raises
     ------
     ConfigError
         The folder cannot be written.
     """
-    forms: dict[str, Callable[[], str]] = {
-        "report.html": lambda: render_html(document),
-        "report.md": lambda: render_markdown(document),
-        "report.json": lambda: json.dumps(document, indent=1, allow_nan=False) + "\n",
+    forms = {
+        "report.html": render_html(document),
+        "report.md": render_markdown(document),
+        "report.json": json.dumps(document, indent=1, allow_nan=False) + "\n",
     }
     try:
-        for name, render in forms.items():
-            write_aside(out / name, render())
+        write_aside({out / name: text for name, text in forms.items()})
     except OSError as error:
         raise ConfigError(
             f"--out {out}: cannot be written ({error.strerror}); make room or name another folder"
@@ -150,18 +152,22 @@ def write_report(document: dict[str, Any], out: Path) -> list[str]:
     return list(forms)
 
 
-def write_aside(path: Path, text: str) -> None:
-    """Write a text file beside its place and rename it, so that it is whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+def write_aside(texts: Mapping[Path, str]) -> None:
+    """Write text files beside their places and rename them only when all are whole; what was there stays till then."""
+    asides: dict[Path, Path] = {}
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        Path(aside).chmod(0o644)
-        Path(aside).replace(path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
+        for path, text in texts.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+            asides[path] = Path(aside)
+            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+            asides[path].chmod(0o644)
+        for path, aside_path in asides.items():
+            aside_path.replace(path)
+    finally:
+        for aside_path in asides.values():
+            aside_path.unlink(missing_ok=True)
 
 
 def extract(outcomes: Outcomes, progress: Progress) -> Design:
@@ -212,7 +218,8 @@ def plan_for(
     if router is None:
         return plan_folds(outcomes, options.seed), None, None, None
     if options.unseen:
-        folds = plan_folds(outcomes, options.seed)
+        # By group even where there are times: by time, the oldest prompts would judge nothing.
+        folds = plan_folds(replace(outcomes, timestamp=None), options.seed)
         plan = Plan(
             folds.folds,
             folds.method,
@@ -225,15 +232,24 @@ def plan_for(
     return plan, scores, decisions, router.manifest.default_epsilon
 
 
-def _check(options: argparse.Namespace) -> None:
-    if options.seed < 0 or options.workers < 1:
+def check_numbers(options: argparse.Namespace) -> None:
+    """Refuse a seed or a number of processes that nothing can be started with."""
+    if not 0 <= options.seed < 2**32 or options.workers < 1:  # numpy's old generator, which scikit-learn uses
         raise ConfigError(
-            f"--seed is 0 or more and --workers 1 or more; found {options.seed} and {options.workers}"
+            f"--seed is 0 to {2**32 - 1} and --workers 1 or more; found {options.seed} and {options.workers}"
         )
+
+
+def _check(options: argparse.Namespace) -> None:
+    check_numbers(options)
     if options.unseen and options.model is None:
         raise ConfigError("--unseen says what a model has seen; name one with --model, or leave it out")
-    if options.out.exists() and not options.out.is_dir():
-        raise ConfigError(f"--out {options.out}: is a file; name a folder")
+    # Before any work is done. The folder itself is made at the end, so that nothing is left of a run that failed.
+    existing = next(path for path in (options.out, *options.out.parents) if os.access(path, os.F_OK))
+    if not existing.is_dir():
+        raise ConfigError(f"--out {options.out}: {existing} is a file; name a folder")
+    if not os.access(existing, os.W_OK):
+        raise ConfigError(f"--out {options.out}: {existing} is not writable; name another folder")
 
 
 def _require_same_tiers(ladder: Ladder, router: Router, path: Path) -> None:
@@ -260,7 +276,7 @@ def _subject(router: Router | None) -> dict[str, str]:
     if router is None:
         return {
             "name": SUBJECT,
-            "text": "what `python -m training fit` would make, fitted anew for each fold",
+            "text": "what python -m training fit would make, fitted anew for each fold",
         }
     manifest = router.manifest.document
     return {

@@ -28,15 +28,15 @@ from eval.report_svg import (
 )
 from eval.report_words import decimal, finite, letters, percent, shorten, style_of, usd
 
-__all__ = ["cost_quality"]
+__all__ = ["cost_quality", "grid", "known_tiers", "letter_on", "path_of", "tier_points"]
 
 _ORDER = {"oracle": 0, "random": 1, "baseline": 2, "fixed": 3, "subject": 4}  # the subject is drawn on top
 
 
 def cost_quality(comparison: dict[str, Any]) -> str:
     """Return the cost-quality figure in both sizes; "" where nothing has a cost and a quality."""
-    points = [p for c in comparison["contenders"] for p in (*_path(comparison, c), *_settings(c))]
-    points += _tier_points(comparison)
+    points = [p for c in comparison["contenders"] for p in (*path_of(comparison, c), *_settings(c))]
+    points += tier_points(comparison)
     if not points:
         return ""
     return "".join(_cost_quality(comparison, points, size) for size in SIZES)
@@ -47,7 +47,7 @@ def _cost_quality(comparison: dict[str, Any], points: list[Point], size: str) ->
     costs, qualities = [p[0] for p in points], [p[1] for p in points]
     from_zero = min(costs) < 0.4 * max(costs)
     left, right = padded(0.0 if from_zero else min(costs), max(costs), 0.0 if from_zero else 0.04)
-    low, high = padded(min(qualities), max(qualities), 0.08)
+    low, high = padded(min(qualities), max(qualities), 0.05)
     area = Box(52.0 if size == "wide" else 44.0, 16.0, width - 18.0, height - 50.0)
     x, y = Scale(left, right, area.left, area.right), Scale(low, high, area.bottom, area.top)
     x_ticks = inside(x, 7 if size == "wide" else 4)
@@ -56,13 +56,15 @@ def _cost_quality(comparison: dict[str, Any], points: list[Point], size: str) ->
     axis = element(
         "text", "USD per 1,000 prompts", class_="axis", x=middle, y=height - 10.0, text_anchor="middle"
     )
-    parts = [_grid(x, y, x_ticks, y_ticks, area, font), axis]
-    tiers = [(x(a), y(b)) for a, b in _tier_points(comparison)]
+    whole = all(abs(100 * t - round(100 * t)) < 1e-6 for t in y_ticks)
+    said = [percent(t, 0 if whole else 1) for t in y_ticks]
+    parts = [grid(x, y, x_ticks, dict(zip(y_ticks, said, strict=True)), area, font), axis]
+    tiers = [(x(a), y(b)) for a, b in tier_points(comparison)]
     drawn = sorted(
         (c for c in comparison["contenders"] if c["kind"] in _ORDER), key=lambda c: _ORDER[c["kind"]]
     )
     styles = style_of(comparison["contenders"])
-    lines = {c["name"]: [(x(a), y(b)) for a, b in _path(comparison, c)] for c in drawn}
+    lines = {c["name"]: [(x(a), y(b)) for a, b in path_of(comparison, c)] for c in drawn}
     if tiers:
         top = tiers[-1][1]
         parts.append(element("line", class_="reference", x1=area.left, x2=area.right, y1=top, y2=top))
@@ -92,7 +94,7 @@ def _labels(
         placer.add_line([(area.left, tiers[-1][1]), (area.right, tiers[-1][1])])
     parts = [
         label(placer, [at], tier["name"], font, "name", 22 if wide else 16)
-        for tier, at in zip(_known_tiers(comparison), tiers, strict=True)
+        for tier, at in zip(known_tiers(comparison), tiers, strict=True)
     ]
     if tiers:
         parts.append(_reference_label(comparison, placer, area, tiers[-1][1], font, size))
@@ -114,7 +116,7 @@ def _labels(
     baselines = [c["name"] for c in drawn if c["kind"] == "baseline"]
     for i, name in enumerate(baselines):
         share = (i + 1) / (len(baselines) + 1)
-        parts.append(_letter(placer, lines[name], names[name], styles[name], share, font))
+        parts.append(letter_on(placer, lines[name], names[name], styles[name], share, font))
     return parts
 
 
@@ -133,7 +135,7 @@ def _line(contender: dict[str, Any], style: str, line: list[Point], x: Scale, y:
     return shown
 
 
-def _letter(placer: Placer, line: list[Point], letter: str, style: str, share: float, font: float) -> str:
+def letter_on(placer: Placer, line: list[Point], letter: str, style: str, share: float, font: float) -> str:
     """Return a letter on its line, where no other label stands, as near as can be to a share of its width."""
     shares = [
         share + step
@@ -154,7 +156,7 @@ def _letter(placer: Placer, line: list[Point], letter: str, style: str, share: f
 def _reference_label(
     comparison: dict[str, Any], placer: Placer, area: Box, at: float, font: float, size: str
 ) -> str:
-    top = _known_tiers(comparison)[-1]
+    top = known_tiers(comparison)[-1]
     text = f"quality of {shorten(top['name'], 22 if size == 'wide' else 12)}, {percent(top['quality'])}"
     width, height = text_width(text, font), font * 1.2
     boxes = []
@@ -168,16 +170,16 @@ def _reference_label(
     return element("text", escape(text), class_="quiet", x=box.left, y=box.bottom - font * 0.3)
 
 
-def _grid(x: Scale, y: Scale, x_ticks: list[float], y_ticks: list[float], area: Box, font: float) -> str:
-    digits = 0 if all(abs(100 * t - round(100 * t)) < 1e-6 for t in y_ticks) else 1
+def grid(x: Scale, y: Scale, x_ticks: list[float], y_ticks: dict[float, str], area: Box, font: float) -> str:
+    """Return the grid and what stands along both axes: dollars across, at `y_ticks` what they say."""
     parts = []
-    for tick in y_ticks:
+    for tick, said in y_ticks.items():
         at = y(tick)
         parts.append(element("line", class_="grid", x1=area.left, x2=area.right, y1=at, y2=at))
         parts.append(
             element(
                 "text",
-                percent(tick, digits),
+                said,
                 class_="tick",
                 x=area.left - 7,
                 y=at + font * 0.35,
@@ -200,7 +202,7 @@ def _grid(x: Scale, y: Scale, x_ticks: list[float], y_ticks: list[float], area: 
 def _describe(comparison: dict[str, Any]) -> str:
     tiers = [
         f"tier {shorten(t['name'], 40)} {usd(1000 * t['cost_usd'])}, {percent(t['quality'])}"
-        for t in _known_tiers(comparison)
+        for t in known_tiers(comparison)
     ]
     gaps = [
         f"{shorten(c['label'], 60)} gap closed {percent((c['gap_closed'] or {}).get('value'))}"
@@ -223,14 +225,14 @@ def _settings(contender: dict[str, Any]) -> list[Point]:
     return _pairs(contender["points"]) if contender["kind"] == "subject" else []
 
 
-def _path(comparison: dict[str, Any], contender: dict[str, Any]) -> list[Point]:
+def path_of(comparison: dict[str, Any], contender: dict[str, Any]) -> list[Point]:
     """Return what is drawn of a contender: its hull, or the one point of a fixed policy.
 
     A fixed policy's points may hold the ends of the ladder as well, between which it can be mixed.
     """
     if contender["kind"] != "fixed":
         return _pairs(contender["hull"])
-    points, tiers = _pairs(contender["points"]), _tier_points(comparison)
+    points, tiers = _pairs(contender["points"]), tier_points(comparison)
     for end in dict.fromkeys((tiers[0], tiers[-1])) if tiers else ():
         same = [
             p for p in points if all(math.isclose(a, b, rel_tol=1e-4) for a, b in zip(p, end, strict=True))
@@ -247,7 +249,8 @@ def _pairs(curve: dict[str, Any] | None) -> list[Point]:
     return [(1000 * c, q) for c, q in known if c is not None and q is not None]
 
 
-def _known_tiers(comparison: dict[str, Any]) -> list[dict[str, Any]]:
+def known_tiers(comparison: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the tiers that have a cost and a quality."""
     return [
         t
         for t in comparison["tiers"]
@@ -255,8 +258,9 @@ def _known_tiers(comparison: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _tier_points(comparison: dict[str, Any]) -> list[Point]:
-    return [(1000 * t["cost_usd"], t["quality"]) for t in _known_tiers(comparison)]
+def tier_points(comparison: dict[str, Any]) -> list[Point]:
+    """Return (USD per 1,000 prompts, quality) of each tier that has both."""
+    return [(1000 * t["cost_usd"], t["quality"]) for t in known_tiers(comparison)]
 
 
 def _short_usd(value: float) -> str:

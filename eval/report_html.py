@@ -14,6 +14,7 @@ from typing import Any
 
 from eval.report_curves import cost_quality
 from eval.report_figures import gap_closed, reliability
+from eval.report_lift import lift
 from eval.report_svg import escape, swatch
 from eval.report_tables import (
     bins_table,
@@ -26,12 +27,15 @@ from eval.report_tables import (
     two_tier_table,
 )  # fmt: skip
 from eval.report_words import (
+    DECIDED,
     GLOSSARY,
     MISSING,
     NOT_REACHED,
     QUALITY_LEVELS,
+    SETTING,
     SLICE_KINDS,
     best_contender,
+    clean,
     count,
     decimal,
     dropped,
@@ -39,6 +43,7 @@ from eval.report_words import (
     interval,
     letters,
     percent,
+    point_words,
     positives,
     standings,
     style_of,
@@ -111,9 +116,10 @@ def _verdict(document: dict[str, Any]) -> str:
     ):
         if text:
             parts.append(f"<p{f' class={chr(34)}{class_}{chr(34)}' if class_ else ''}>{escape(text)}</p>")
+    contenders = document["comparison"]["contenders"] if document["comparison"] is not None else []
     pairs = [
         f"<dt>{said}</dt><dd>{', '.join(name(label) for label in labels)}</dd>"
-        for said, labels in standings(document)
+        for said, labels in standings(contenders, verdict, clean(verdict["reason"]))
     ]
     if pairs:
         parts.append(f"<dl>{''.join(pairs)}</dl>")
@@ -150,18 +156,18 @@ def _operating_point(document: dict[str, Any]) -> str:
     if point is None:
         return ""
     cards = [
-        ("Saving against the top tier for all", _big(point["saving"])),
-        ("Quality relative to the top tier", _big(point["quality_relative_to_top"])),
-        ("Regret: sent too low", _big(point["regret"])),
-        ("Over-routing: sent too high", _big(point["over_routing"])),
+        ("Saving against the top tier for all", _big(point.get("saving"))),
+        ("Quality relative to the top tier", _big(point.get("quality_relative_to_top"))),
+        ("Regret: sent too low", _big(point.get("regret"))),
+        ("Over-routing: sent too high", _big(point.get("over_routing"))),
     ]
     items = "".join(f"<div><dt>{said}</dt><dd>{shown}</dd></div>" for said, shown in cards)
     shares = ", ".join(
-        f"{name(tier)} {percent(share)}" for tier, share in (point["share_per_tier"] or {}).items()
+        f"{name(tier)} {percent(share)}" for tier, share in (point.get("share_per_tier") or {}).items()
     )
     sent = f" Sent to: {shares}." if shares else ""
-    text = f"{name(point['text'], 600)} Epsilon {decimal(point['epsilon'])}.{sent}"
-    return f'<section aria-labelledby="point"><h2 id="point">As the model decides by default</h2><p>{text}</p><dl class="keys">{items}</dl></section>'
+    text = f"{name(point_words(point), 800)}{sent}"
+    return f'<section aria-labelledby="point"><h2 id="point">{DECIDED}</h2><p>{text}</p><dl class="keys">{items}</dl></section>'
 
 
 def _curves(comparison: dict[str, Any]) -> str:
@@ -180,7 +186,20 @@ def _curves(comparison: dict[str, Any]) -> str:
         '<section aria-labelledby="curves"><h2 id="curves">Quality for cost</h2>'
         "<p>Higher and further left is better. A line joins what a router attains over all its settings.</p>"
         f'<figure>{chart}<ul class="legend">{"".join(entries)}</ul><figcaption>Mean quality per prompt against mean cost. '
-        "Small dots are single settings of the router under test; letters name the baselines, here and below.</figcaption></figure></section>"
+        "Small dots are single settings of the router under test; letters name the baselines, here and below.</figcaption></figure>"
+        f"{_lift(comparison)}</section>"
+    )
+
+
+def _lift(comparison: dict[str, Any]) -> str:
+    chart = lift(comparison)
+    if not chart:
+        return ""
+    return (
+        "<h3>The same, above mixing at random</h3><p>Points of quality that a router adds to a random mix of the tiers "
+        f"that costs as much. The more, the better.</p><figure>{chart}<figcaption>Each line joins the best settings on "
+        "these very prompts, which flatters every line a little. The gap closed, below, does not have that fault."
+        "</figcaption></figure>"
     )
 
 
@@ -188,7 +207,7 @@ def _contenders(document: dict[str, Any]) -> str:
     chart = gap_closed(document["comparison"])
     figure = (
         f"<figure>{chart}<figcaption>Lines are 95% intervals over groups of prompts; a hollow dot is an interval that "
-        "includes 0%, an arrow one that goes on beyond the edge. Intervals may overlap where the paired lead is still "
+        "includes 0%, an arrow points to what lies beyond the edge, where nothing is to scale. Intervals may overlap where the paired lead is still "
         "clear.</figcaption></figure>"
         if chart
         else ""
@@ -231,19 +250,22 @@ def _slices(document: dict[str, Any]) -> str:
     kinds = list(dict.fromkeys(s["by"] for s in document["slices"]))
     if not kinds:
         return ""
-    parts = []
+    parts, decided = [], document["operating_point"] is not None
+    where = f"{DECIDED.lower()}" if decided else f"{SETTING[0].lower()}{SETTING[1:]}"
     for by in kinds:
         rows = [s for s in document["slices"] if s["by"] == by]
-        parts.append(f"<h3>{escape(SLICE_KINDS.get(by, by))}</h3>{slices_table(by, rows[:_SLICES_OPEN])}")
+        shown = slices_table(by, rows[:_SLICES_OPEN], decided=decided)
+        parts.append(f"<h3>{escape(SLICE_KINDS.get(by, by))}</h3>{shown}")
         if len(rows) > _SLICES_OPEN:
-            rest = slices_table(by, rows[_SLICES_OPEN:])
+            rest = slices_table(by, rows[_SLICES_OPEN:], decided=decided)
             parts.append(
                 f"<details><summary>{count(len(rows) - _SLICES_OPEN)} more</summary>{rest}</details>"
             )
         parts.append(slice_calibration_table(by, rows))
     return (
         '<section aria-labelledby="slices"><h2 id="slices">Slices</h2><p>The same router on parts of the prompts. '
-        "Small parts have wide intervals; with many of them, one or two stand out by chance.</p>"
+        f"Regret and the router’s own quality are {where}. Small parts have wide intervals; with many of them, one or "
+        "two stand out by chance.</p>"
         f"{''.join(parts)}</section>"
     )
 
@@ -254,7 +276,7 @@ def _misroutes(document: dict[str, Any]) -> str:
         return ""
     return (
         '<section aria-labelledby="misroutes"><h2 id="misroutes">Worst misroutes</h2>'
-        "<p>At the cheapest setting that keeps 97% of the top tier’s quality. Look these up in the history: they show what the router does "
+        f"<p>{SETTING if document['operating_point'] is None else DECIDED}. Look these up in the history: they show what the router does "
         f"not see, and now and then a wrong grade.</p>{''.join(tables)}</section>"
     )
 

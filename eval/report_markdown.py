@@ -9,20 +9,25 @@ import re
 from typing import Any
 
 from eval.report_words import (
+    DECIDED,
     GLOSSARY,
     MISSING,
     NOT_REACHED,
     QUALITY_LEVELS,
+    SETTING,
     SLICE_KINDS,
     best_contender,
+    clean,
     count,
     decimal,
     dropped,
     finite,
     interval,
     percent,
+    point_words,
     positives,
     shorten,
+    slice_head,
     standings,
     subject_of,
     usd,
@@ -72,7 +77,9 @@ def _head(document: dict[str, Any]) -> str:
     verdict, subject, comparison = document["verdict"], document["subject"], document["comparison"]
     lines = [f"# {_text(document['title'])}", f"**{_text(verdict['word'])}**: {_text(verdict['headline'])}"]
     lines += [_text(text, 2000) for text in (verdict["reason"], verdict["more_data"]) if text]
-    listed = [f"- {said}: {', '.join(map(_text, labels))}" for said, labels in standings(document)]
+    contenders = comparison["contenders"] if comparison is not None else []
+    kept = standings(contenders, verdict, clean(verdict["reason"]))
+    listed = [f"- {said}: {', '.join(map(_text, labels))}" for said, labels in kept]
     lines += ["\n".join(listed)] if listed else []
     about = f"Under test: {_text(subject['name'])}" + (
         f", {_text(subject['text'])}" if subject.get("text") else ""
@@ -112,13 +119,13 @@ def _operating_point(document: dict[str, Any]) -> str:
         ("saving against the top tier for all", "saving"), ("quality relative to the top tier", "quality_relative_to_top"),
         ("regret", "regret"), ("over-routing", "over_routing"),
     )  # fmt: skip
-    rows = [[said, _say(point[key])] for said, key in pairs]
+    rows = [[said, _say(point.get(key))] for said, key in pairs]
     rows += [
         [f"share sent to {_text(tier)}", percent(share)]
-        for tier, share in (point["share_per_tier"] or {}).items()
+        for tier, share in (point.get("share_per_tier") or {}).items()
     ]
-    text = f"{_text(point['text'])} Epsilon {decimal(point['epsilon'])}."
-    return f"## As the model decides by default\n\n{text}\n\n{_table(['', 'value'], rows)}"
+    text = "\n\n".join(_text(words, 1000) for words in (point_words(point),) if words)
+    return "\n\n".join(part for part in (f"## {DECIDED}", text, _table(["", "value"], rows)) if part)
 
 
 def _contenders(document: dict[str, Any]) -> str:
@@ -168,6 +175,7 @@ def _calibration(tiers: list[dict[str, Any]]) -> str:
 
 def _slices(document: dict[str, Any]) -> str:
     parts = []
+    decided = document["operating_point"] is not None
     for by in dict.fromkeys(s["by"] for s in document["slices"]):
         rows = [
             [
@@ -179,11 +187,19 @@ def _slices(document: dict[str, Any]) -> str:
             if s["by"] == by
         ]  # fmt: skip
         head = [
-            _text(by), "prompts", "groups", "gap closed", "lead over length", "saving at 97%", "regret at 97%",
-            "quality of top tier", "quality when routed", "ECE", "log loss", "AUC",
+            _text(slice_head(by)), "prompts", "groups", "gap closed", "lead over length", "saving at 97%",
+            "regret as decided" if decided else "regret at 97%", "quality of top tier",
+            "quality as decided" if decided else "quality at 97%", "ECE", "log loss", "AUC",
         ]  # fmt: skip
         parts.append(f"### {SLICE_KINDS.get(by, _text(by))}\n\n{_table(head, rows)}")
-    return "\n\n".join(["## Slices", *parts]) if parts else ""
+    what = f"Regret and the router's own quality: {_where(document)}."
+    return "\n\n".join(["## Slices", what, *parts]) if parts else ""
+
+
+def _where(document: dict[str, Any]) -> str:
+    """Return which decisions misroutes and slices look at, from within a sentence."""
+    where = SETTING if document["operating_point"] is None else DECIDED
+    return f"{where[0].lower()}{where[1:]}"
 
 
 def _misroutes(document: dict[str, Any]) -> str:
@@ -216,7 +232,7 @@ def _misroutes(document: dict[str, Any]) -> str:
             *last,
         ]
         parts += [f"### {said}\n\n{_table(head, rows)}"] if rows else []
-    return "\n\n".join(["## Worst misroutes", *parts]) if parts else ""
+    return "\n\n".join([f"## Worst misroutes, {_where(document)}", *parts]) if parts else ""
 
 
 def _data(document: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from eval.report_figures import bar_range, interval_bar
+from eval.report_figures import bar_range, interval_bar, learned_range
 from eval.report_svg import escape, swatch
 from eval.report_words import (
     KINDS,
@@ -23,6 +23,7 @@ from eval.report_words import (
     letters,
     percent,
     shorten,
+    slice_head,
     style_of,
     usd,
 )  # fmt: skip
@@ -76,8 +77,7 @@ def contenders_table(document: dict[str, Any]) -> str:
     """Return the table of all contenders."""
     contenders = document["comparison"]["contenders"]
     styles, names = style_of(contenders), letters(contenders)
-    shown = [c["gap_closed"] for c in contenders if c["kind"] not in ("random", "oracle")]
-    low, high = bar_range(shown)
+    low, high = learned_range(contenders)
     rows = []
     for c in contenders:
         at_97 = c["at_97"] or {}
@@ -132,14 +132,18 @@ def two_tier_table(document: dict[str, Any]) -> str:
     return table(caption, head, rows)
 
 
-def slices_table(by: str, rows: list[dict[str, Any]]) -> str:
-    """Return slices of one kind, a row each, with bars on one scale."""
+def slices_table(by: str, rows: list[dict[str, Any]], *, decided: bool = False) -> str:
+    """Return slices of one kind, a row each, with bars on one scale.
+
+    `decided`: regret and quality are of a model's own decisions, not of a setting found on these prompts.
+    """
     low, high = bar_range([{"value": 0.0, "low": 0.0, "high": 0.0}, *(s["gap_closed"] for s in rows)])
     body = [("", _slice(s, low, high)) for s in rows]
     head_cells = [
-        ("", by), ("num", "gap closed"), ("", '<span class="none">with interval</span>'),
-        ("num", "lead over length, points"), ("num", "saving at 97%"), ("num", "regret at 97%"),
-        ("num", "quality of top tier"), ("num", "quality when routed"), ("num", "ECE"), ("num", "log loss"), ("num", "AUC"),
+        ("", escape(slice_head(by))), ("num", "gap closed"), ("", '<span class="none">with interval</span>'),
+        ("num", "lead over length, points"), ("num", "saving at 97%"),
+        ("num", "regret as decided" if decided else "regret at 97%"), ("num", "quality of top tier"),
+        ("num", "quality as decided" if decided else "quality at 97%"), ("num", "ECE"), ("num", "log loss"), ("num", "AUC"),
     ]  # fmt: skip
     return table(
         f"{SLICE_KINDS.get(by, by)}: {count(len(rows))} slices, 95% intervals beneath", head_cells, body
@@ -163,7 +167,10 @@ def slice_calibration_table(by: str, rows: list[dict[str, Any]]) -> str:
     over = '<tr class="over"><td></td>' + "".join(
         f'<th scope="colgroup" colspan="3" class="num">{name(tier)}</th>' for tier in tiers
     )
-    head = [("", by), *(("num", said) for _ in tiers for said in ("ECE", "AUC", "observed"))]
+    head = [
+        ("", escape(slice_head(by))),
+        *(("num", said) for _ in tiers for said in ("ECE", "AUC", "observed")),
+    ]
     inner = table(f"Calibration of each tier, {SLICE_KINDS.get(by, by).lower()}", head, body, f"{over}</tr>")
     return f"<details><summary>Calibration of each tier in these slices</summary>{inner}</details>"
 

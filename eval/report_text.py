@@ -9,6 +9,7 @@ import unicodedata
 from typing import Any
 
 from eval.report_words import (
+    DECIDED,
     MISSING,
     NOT_REACHED,
     QUALITY_LEVELS,
@@ -34,11 +35,13 @@ def render_text(document: dict[str, Any]) -> str:
     lines = _wrap(f"{verdict['word']}: {verdict['headline']}")
     for text in (verdict["reason"], verdict["more_data"]):
         lines += _wrap(text) if text else []
-    for said, labels in standings(document):
+    contenders = comparison["contenders"] if comparison is not None else []
+    for said, labels in standings(contenders, verdict, clean(verdict["reason"])):
         lines += _wrap(f"{said}: {', '.join(shorten(label, 60) for label in labels)}", "  ")
     if comparison is not None:
         subject = subject_of(comparison)
         lines += ["", *_key_numbers(document, subject)] if subject is not None else []
+        lines += ["", *_operating_point(document["operating_point"])] if document["operating_point"] else []
         lines += ["", *_contenders(comparison), ""]
         lines += _wrap(
             f"{count(comparison['prompts'])} prompts in {count(comparison['groups'])} groups; brackets hold 95% intervals"
@@ -62,6 +65,21 @@ def _key_numbers(document: dict[str, Any], subject: dict[str, Any]) -> list[str]
         )
     pairs.append(("regret at 97% quality (sent too low)", _say((subject["at_97"] or {}).get("regret"))))
     return [f"{_fit(said, 55)}  {value}" for said, value in pairs]
+
+
+def _operating_point(point: dict[str, Any]) -> list[str]:
+    pairs = [
+        ("saving against the top tier for all", _say(point.get("saving"))),
+        ("quality", _say(point.get("quality"))),
+        ("quality relative to the top tier", _say(point.get("quality_relative_to_top"))),
+        ("regret (sent too low)", _say(point.get("regret"))),
+        ("over-routing (sent too high)", _say(point.get("over_routing"))),
+    ]
+    lines = [DECIDED, *(f"  {_fit(said, 53)}  {value}" for said, value in pairs)]
+    shares = [
+        f"{shorten(tier, 40)} {percent(share)}" for tier, share in (point.get("share_per_tier") or {}).items()
+    ]
+    return lines + (_wrap(f"sent to {', '.join(shares)}", "  ") if shares else [])
 
 
 def _contenders(comparison: dict[str, Any]) -> list[str]:

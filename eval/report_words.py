@@ -10,25 +10,31 @@ import re
 from typing import Any
 
 __all__ = [
+    "DECIDED",
     "GLOSSARY",
     "KINDS",
     "MISSING",
     "NOT_REACHED",
     "QUALITY_LEVELS",
+    "SETTING",
     "SLICE_KINDS",
     "best_contender",
+    "called",
     "clean",
     "count",
     "decimal",
     "dropped",
     "finite",
     "interval",
-    "label_of",
     "letters",
+    "listed",
     "percent",
+    "point_words",
     "points",
     "positives",
-    "shorten", "standings",
+    "shorten",
+    "slice_head",
+    "standings",
     "style_of",
     "subject_of",
     "usd",
@@ -49,10 +55,13 @@ KINDS = {
 SLICE_KINDS = {
     "task": "By task",
     "feature": "By feature",
-    "language": "By language",
+    "language": "By script",
     "length": "By prompt length",
     "source": "By source",
 }
+SETTING = "At the cheapest setting that keeps 97% of the top tier’s quality"
+DECIDED = "As the model decides by default"
+_CALLED = {"hand-rule": "the rule by hand", "random-mix": "random mixing"}
 GLOSSARY = (
     (
         "Gap closed",
@@ -79,6 +88,10 @@ GLOSSARY = (
         "How good the predicted pass probabilities are. ECE is the mean distance between what was predicted and what "
         "happened; log loss and Brier score punish confident mistakes; of all three, less is better. AUC is the chance "
         "that a passing prompt is ranked above a failing one: 0.5 is a coin, 1 is perfect.",
+    ),
+    (
+        "Script",
+        "The writing system of most of a prompt's letters: what can be said of its language without guessing.",
     ),
     (
         "Interval",
@@ -182,19 +195,68 @@ def best_contender(document: dict[str, Any]) -> dict[str, Any] | None:
     return next((c for c in comparison["contenders"] if c["name"] == name), None)
 
 
-def label_of(document: dict[str, Any], name: str) -> str:
-    """Return how people read a contender's name; the name itself where it is not in the comparison."""
-    contenders = document["comparison"]["contenders"] if document["comparison"] else []
-    return next((clean(c["label"]) for c in contenders if c["name"] == name), clean(name))
+def called(contender: dict[str, Any]) -> str:
+    """Return how a sentence calls a contender."""
+    return _CALLED.get(contender["name"], clean(contender["label"]))
 
 
-def standings(document: dict[str, Any]) -> list[tuple[str, list[str]]]:
-    """Return whom the router beats, ties with and loses to, by label; what the verdict's reason says is left out."""
-    verdict = document["verdict"]
+def listed(phrases: list[str]) -> str:
+    """Return phrases as a sentence lists them: "a, b and c"."""
+    return " and ".join([", ".join(phrases[:-1]), phrases[-1]] if len(phrases) > 1 else phrases)
+
+
+def _grouped(contenders: list[dict[str, Any]], names: list[str]) -> list[str]:
+    """Return how to call these contenders, the tiers together; names that are not known stay as they are.
+
+    The middle tier is one of the tiers, so that beside them it needs no word of its own.
+    """
+    known = {c["name"]: c for c in contenders}
+    tiers = [c["name"] for c in contenders if c["kind"] == "tier"]
+    together = [name for name in names if name in tiers]
+    whole = len(together) == len(tiers)
+    alike = [known[name]["gap_closed"] for name in together]
+    phrases = []
+    for name in names:
+        middle = name == "always-middle" and name in known and known[name]["gap_closed"] in alike
+        if middle or (whole and name in together[1:]):
+            continue
+        phrases.append(
+            "each tier alone"
+            if whole and name in together
+            else called(known[name])
+            if name in known
+            else clean(name)
+        )
+    return phrases
+
+
+def standings(
+    contenders: list[dict[str, Any]], verdict: dict[str, Any], reason: str = ""
+) -> list[tuple[str, list[str]]]:
+    """Return whom the router beats, ties with and loses to; lists that the reason gives already are left out.
+
+    Who is the best baseline is said elsewhere, so it is in no list.
+    """
     kinds = (("Clearly beats", "beats"), ("Cannot be told from", "ties"), ("Loses to", "loses_to"))
-    listed = [(said, [label_of(document, name) for name in verdict[key]]) for said, key in kinds]
-    reason = clean(verdict["reason"])
-    return [(said, labels) for said, labels in listed if any(label not in reason for label in labels)]
+    found = [
+        (said, _grouped(contenders, [name for name in verdict[key] if name != verdict.get("best_baseline")]))
+        for said, key in kinds
+    ]
+    return [(said, labels) for said, labels in found if any(label not in reason for label in labels)]
+
+
+def point_words(point: dict[str, Any]) -> str:
+    """Return the sentences that say what a model decides by default; shares of tiers are not among them."""
+    epsilon, quality = finite(point.get("epsilon")), finite((point.get("quality") or {}).get("value"))
+    said = [clean(point["text"])] if point.get("text") else []
+    said += [f"It allows an expected loss (epsilon) of {decimal(epsilon)}."] if epsilon is not None else []
+    said += [f"Mean quality {percent(quality)}."] if quality is not None else []
+    return " ".join(said)
+
+
+def slice_head(by: str) -> str:
+    """Return what stands over a column of slices of one kind."""
+    return "script" if by == "language" else clean(by)
 
 
 def letters(contenders: list[dict[str, Any]]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 Pure. The rules, in this order:
 
 1. CANNOT TELL: no figure is possible, or too few prompts or groups stand behind it.
-2. ROUTE: the lead over the best baseline is above 0, its whole 95 % interval.
+2. ROUTE: the lead over the best baseline is above 0, its whole 95% interval.
 3. DO NOT ROUTE: that interval is below 0, so the baseline is better.
 4. DO NOT ROUTE: the gap closed may be 0 and is surely small, so a gain worth having would have shown.
 5. TIE: anything else.
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from eval.outcomes import Outcomes
+from eval.report_words import called, interval, listed, percent, standings
 from eval.scene import NO_GAP
 
 __all__ = [
@@ -30,7 +31,7 @@ MIN_PROMPTS, MIN_GROUPS = 30, 10
 WORTH_HAVING = 0.05
 """Share of the gap closed that is worth having: a gap surely below it, and perhaps 0, is no gain."""
 
-_MOST_PROMPTS = 10_000_000  # beyond it, the lead seen is as good as none
+_MOST_TIMES = 1_000  # so many times the prompts to tell: the lead seen is as good as none
 
 _CONSTANT = (
     "All prompts look the same to a router: every feature is equal. Check that the history holds the prompts "
@@ -89,48 +90,47 @@ def decide(comparison: dict[str, Any], *, constant_prompts: bool = False) -> dic
     if not _whole(gap) or not _whole(lead):
         return cannot_tell("The resamples give no interval, so chance cannot be told from skill.")
     prompts = int(comparison["prompts"])
-    standing = _standing(baselines)
-    rest = {
+    known: dict[str, Any] = {
         "best_baseline": best["name"],
         "lead": dict(lead),
-        **{k: [e["name"] for e in v] for k, v in standing.items()},
+        **_standing(baselines),
     }
-    ours, closed, ahead = subject["label"], _closes(gap), _points(lead)
+    ours, theirs = called(subject), called(best)
+    ahead = f"{ours}'s lead over it is {_points(lead)}"
     if lead["low"] > 0:
         return _verdict(
             "ROUTE",
-            f"Route: {ours} {closed}, {_number(lead)} points more than {best['label']}.",
-            f"Its lead over the best baseline, {best['label']}, is {ahead}: above 0 on its whole interval.",
+            f"{ours} {_closes(gap)}, {_size(lead)} more than {theirs}.",
+            f"The best baseline is {theirs}: {ahead}, all of it above 0.",
             f"{prompts:,} prompts are enough to tell.",
-            **rest,
+            **known,
         )
     if lead["high"] < 0:
         return _verdict(
             "DO NOT ROUTE",
-            f"Do not route with {ours}: {best['label']} {_closes(best['gap_closed'])}, {ours} {_share(gap)}.",
-            f"{best['label']} is better: the lead of {ours} over it is {ahead}, below 0 on its whole interval.",
+            f"{ours} {_closes(gap)}, {theirs} {percent(best['gap_closed']['value'])}.",
+            f"{_capital(theirs)} is better: {ahead}, all of it below 0.",
             f"{prompts:,} prompts are enough to tell.",
-            **rest,
+            **known,
         )
     if gap["low"] <= 0 and gap["high"] < WORTH_HAVING:
         return _verdict(
             "DO NOT ROUTE",
-            f"Do not route: {ours} {closed}."
-            if gap["value"] < 0
-            else f"Do not route: {ours} {closed}, which may be nothing.",
-            f"It is no better than mixing the tiers at random ({_points(gap)} of the gap), and with {prompts:,} "
-            f"prompts a gain of {100 * WORTH_HAVING:g} points would show.",
+            f"{ours} {_closes(gap)}" + ("." if gap["value"] < 0 else ", and chance alone may explain that."),
+            f"Mixing the tiers at random may do as well: the gap closed is {_bounded(*interval(gap))}, and with "
+            f"{prompts:,} prompts a gain of {100 * WORTH_HAVING:g} points would show.",
             f"{prompts:,} prompts are enough to tell that little is to be had.",
-            **rest,
+            **known,
         )
     needed = _needed_prompts(prompts, lead)
     return _verdict(
         "TIE",
-        f"A tie: {ours} {closed}, and cannot be told from {best['label']} ({_share(best['gap_closed'])}).",
-        f"Its lead over {best['label']} is {ahead}, which may be 0. {_told(standing)}",
+        f"{ours} {_closes(gap)}, {theirs} {percent(best['gap_closed']['value'])}: too close to call.",
+        f"{_capital(ahead.replace('over it', f'over {theirs}'))}, so these prompts cannot tell which of the two is "
+        f"better. {_told(contenders, known)}".strip(),
         _more_data(needed, prompts, lead),
         needed_prompts=needed,
-        **rest,
+        **known,
     )
 
 
@@ -160,24 +160,25 @@ def _too_few(prompts: int, groups: int) -> str | None:
     return None
 
 
-def _standing(baselines: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Sort baselines by what their leads tell."""
-    standing: dict[str, list[dict[str, Any]]] = {"beats": [], "ties": [], "loses_to": []}
+def _standing(baselines: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Sort the names of baselines by what their leads tell."""
+    standing: dict[str, list[str]] = {"beats": [], "ties": [], "loses_to": []}
     for entry in baselines:
         lead = entry["lead"]
         known = _whole(lead)
         where = "beats" if known and lead["low"] > 0 else "loses_to" if known and lead["high"] < 0 else "ties"
-        standing[where].append(entry)
+        standing[where].append(entry["name"])
     return standing
 
 
-def _told(standing: dict[str, list[dict[str, Any]]]) -> str:
-    named = {where: ", ".join(entry["label"] for entry in entries) for where, entries in standing.items()}
-    parts = [f"It cannot be told from {named['ties']}."] if named["ties"] else []
-    parts.insert(0, f"It clearly beats {named['beats']}." if named["beats"] else "It clearly beats nothing.")
-    if named["loses_to"]:
-        parts.append(f"It is clearly behind {named['loses_to']}.")
-    return " ".join(parts)
+def _told(contenders: list[dict[str, Any]], known: dict[str, Any]) -> str:
+    """Return a sentence for each list of others: who is beaten, who is as good, who is better."""
+    begins = {
+        "Clearly beats": "It clearly beats",
+        "Cannot be told from": "It cannot be told from",
+        "Loses to": "It is clearly behind",
+    }
+    return " ".join(f"{begins[said]} {listed(names)}." for said, names in standings(contenders, known))
 
 
 def _needed_prompts(prompts: int, lead: dict[str, float]) -> int | None:
@@ -186,7 +187,7 @@ def _needed_prompts(prompts: int, lead: dict[str, float]) -> int | None:
     An interval narrows with the square root of the prompts.
     """
     half, seen = (lead["high"] - lead["low"]) / 2, abs(lead["value"])
-    if half <= 0 or seen <= half * math.sqrt(prompts / _MOST_PROMPTS):
+    if half <= 0 or seen <= half / math.sqrt(_MOST_TIMES):
         return None
     needed = max(prompts * (half / seen) ** 2, prompts)
     unit = 10 ** max(math.floor(math.log10(needed)) - 1, 0)
@@ -195,9 +196,9 @@ def _needed_prompts(prompts: int, lead: dict[str, float]) -> int | None:
 
 def _more_data(needed: int | None, prompts: int, lead: dict[str, float]) -> str:
     if needed is not None:
-        better = "lead" if lead["value"] > 0 else "deficit"
-        return f"If the {better} seen is real, about {needed:,} prompts would show it; there are {prompts:,}."
-    return f"The lead seen is as good as none: more prompts are not likely to part the two; there are {prompts:,}."
+        where = "ahead" if lead["value"] > 0 else "behind"
+        return f"If it really is {where} by that much, about {needed:,} prompts would show it; there are {prompts:,}."
+    return f"The difference seen is as good as none, so more prompts are not likely to part the two; there are {prompts:,}."
 
 
 def _whole(bounds: dict[str, float | None] | None) -> bool:
@@ -208,27 +209,30 @@ def _whole(bounds: dict[str, float | None] | None) -> bool:
 
 
 def _closes(gap: dict[str, float]) -> str:
-    if gap["value"] < 0:
-        return f"closes nothing of the gap to hindsight ({_share(gap)})"
-    return f"closes {_share(gap)} of the gap to hindsight"
+    said = percent(gap["value"])
+    return f"closes {f'nothing ({said})' if gap['value'] < 0 else said} of the gap to hindsight"
 
 
-def _share(gap: dict[str, float]) -> str:
-    return f"{_number(gap)} %"
+def _points(lead: dict[str, float]) -> str:
+    said, bounds = interval(lead, "points")
+    return _bounded(_long(said), bounds)
 
 
-def _number(bounds: dict[str, float]) -> str:
-    return _signless(100 * bounds["value"])
+def _bounded(said: str, bounds: str) -> str:
+    return f"{said} (95% interval {bounds})" if bounds else f"{said} (an interval of no width)"
 
 
-def _points(bounds: dict[str, float]) -> str:
-    value, low, high = (_signless(100 * bounds[key]) for key in ("value", "low", "high"))
-    return f"{value} points (95 % interval {low} to {high})"
+def _size(lead: dict[str, float]) -> str:
+    return _long(interval(lead, "points")[0].lstrip("+"))
 
 
-def _signless(value: float) -> str:
-    text = f"{value:.1f}"
-    return "0.0" if text == "-0.0" else text
+def _long(text: str) -> str:
+    return text.replace(" pts", " points")
+
+
+def _capital(text: str) -> str:
+    """Return a sentence with a capital letter first."""
+    return text[:1].upper() + text[1:]
 
 
 def _verdict(word: str, headline: str, reason: str, more_data: str, **known: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -39,6 +39,12 @@ def toy_artifact_copy(toy_artifact: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def toy_artifact_with_lexicon(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole artefact of three tiers that reads token weights; not to be changed."""
+    return write_artifact(tmp_path_factory.mktemp("lexicon") / "toy", lexicon=True)
+
+
+@pytest.fixture(scope="session")
 def toy_router(toy_artifact: Path) -> Router:
     """The toy artefact, opened."""
     return Router.load(toy_artifact)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
@@ -25,6 +26,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from router.artifact import GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE, sha256_of
 from router.embedding import EMBEDDING_FILES, StaticEmbedding
 from router.extractor import Extractor
+from router.lexicon import LEXICON_FILE, Lexicon
 from router.scorer import INPUT, NOVELTY, P_PASS, Scorer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -120,8 +122,11 @@ def build_graph(
     rows: str | int = "n",
     novelty_columns: int = 1,
     extra_input: bool = False,
+    reads_lexicon: bool = False,
 ) -> bytes:
     """Return a graph: one logistic unit per tier, and one minus the greatest cosine to the 2d half axes.
+
+    Where it reads a lexicon, the last columns, one per tier, are added to the log odds.
 
     A text with a known token is at most 1 - 1/sqrt(d) from an axis, one without is at 1. The cheaper a tier,
     the more a long prompt costs it.
@@ -130,6 +135,8 @@ def build_graph(
     weights = np.zeros((width, n_tiers), np.float32)
     weights[:DIMENSION] = rng.normal(0.0, 1.5, (DIMENSION, n_tiers))
     weights[DIMENSION] = np.linspace(-0.9, -0.1, n_tiers)  # log_chars
+    if reads_lexicon:
+        weights[-n_tiers:] = np.eye(n_tiers)
     bias = np.linspace(4.0, 2.5, n_tiers).astype(np.float32)
     axes = np.zeros((width, 2 * DIMENSION), np.float32)
     axes[:DIMENSION] = np.concatenate([np.eye(DIMENSION), -np.eye(DIMENSION)], axis=1)
@@ -179,23 +186,36 @@ def reseal(folder: Path, **changes: Any) -> None:
     (folder / MANIFEST_FILE).write_text(json.dumps(document | changes), encoding="utf-8")
 
 
-def write_artifact(folder: Path) -> Path:
-    """Write a whole artefact whose golden scores are those that its graph gives."""
+def draw_lexicon(n_ids: int, n_tiers: int = 3) -> NDArray[np.float32]:
+    """Return token weights for all ids but every seventh, which no prompt of a history held."""
+    rng = np.random.default_rng(7)
+    table = rng.normal(0.0, 2.0, (n_ids, 1 + n_tiers)).astype(np.float32)
+    table[:, 0] = rng.uniform(1.0, 20.0, n_ids)
+    table[::7] = 0.0
+    return table
+
+
+def write_artifact(folder: Path, *, lexicon: bool = False) -> Path:
+    """Write a whole artefact whose golden scores are those that its graph gives, with or without a lexicon."""
     write_embedding(folder)
-    extractor = Extractor(StaticEmbedding.load(folder))
-    model = build_graph(extractor.width)
+    embedding = StaticEmbedding.load(folder)
+    if lexicon:
+        np.save(folder / LEXICON_FILE, draw_lexicon(embedding.n_ids))
+    extractor = Extractor(embedding, Lexicon.load(folder, embedding.n_ids) if lexicon else None)
+    model = build_graph(extractor.width, reads_lexicon=lexicon)
     (folder / MODEL_FILE).write_bytes(model)
     p_pass, _ = Scorer(model, extractor.width, 3).score(extractor.extract_many(GOLDEN))
     write_golden(
         folder, [{"prompt": g, "p_pass": row} for g, row in zip(GOLDEN, p_pass.tolist(), strict=True)]
     )
     (folder / CARD_FILE).write_text("# A toy\n", encoding="utf-8")
+    files = [MODEL_FILE, *EMBEDDING_FILES, GOLDEN_FILE, CARD_FILE, *([LEXICON_FILE] if lexicon else [])]
     document = {
         "schema": 1,
         "name": "toy",
         "model_id": "tw-toy",
         "created": "2025-01-31T12:00:00+00:00",
-        "files": dict.fromkeys((MODEL_FILE, *EMBEDDING_FILES, GOLDEN_FILE, CARD_FILE), "unsealed"),
+        "files": dict.fromkeys(files, "unsealed"),
         "features": extractor.identity,
         "tiers": TIERS,
         "cost": {"mean_output_tokens": [50.0, 100.0, 200.0]},

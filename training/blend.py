@@ -136,7 +136,7 @@ def cross_validate(
     return CrossValidation(margins, fold)
 
 
-def select(margins: dict[str, Floats], passed: NDArray[np.float32]) -> Selection:
+def select(margins: dict[str, Floats], passed: NDArray[np.float32], cost_usd: Floats) -> Selection:
     """Weigh and calibrate members by what they said out of fold. Pure.
 
     Parameters
@@ -145,10 +145,12 @@ def select(margins: dict[str, Floats], passed: NDArray[np.float32]) -> Selection
         Out-of-fold margins per member.
     passed : (n, k)
         1, 0, or NaN where unobserved.
+    cost_usd : float64 (n, k)
+        What each tier's answer cost.
     """
     fits = [calibrate(z, passed) for z in margins.values()]
     calibrated = [z * slope + offset for z, (slope, offset) in zip(margins.values(), fits, strict=True)]
-    weights = weigh([sigmoid(z) for z in calibrated], passed)
+    weights = weigh([sigmoid(z) for z in calibrated], passed, cost_usd.mean(axis=0))
     slope, offset = calibrate(np.tensordot(weights, np.stack(calibrated), 1), passed)
     moved = np.tensordot(weights, np.stack([own for _, own in fits]), 1) * slope
     return Selection(
@@ -158,7 +160,9 @@ def select(margins: dict[str, Floats], passed: NDArray[np.float32]) -> Selection
     )
 
 
-def cross_fit(validation: CrossValidation, passed: NDArray[np.float32], names: tuple[str, ...]) -> Floats:
+def cross_fit(
+    validation: CrossValidation, passed: NDArray[np.float32], cost_usd: Floats, names: tuple[str, ...]
+) -> Floats:
     """Return float64 (n, k) probabilities of which no row's own outcome is a part. Pure.
 
     Each fold is scored by margins from the other folds, weighted and calibrated on the other folds.
@@ -166,7 +170,9 @@ def cross_fit(validation: CrossValidation, passed: NDArray[np.float32], names: t
     p = np.zeros(passed.shape)
     for i in range(int(validation.fold.max()) + 1):
         left = validation.fold == i
-        kept = select({name: validation.margins[name][~left] for name in names}, passed[~left])
+        kept = select(
+            {name: validation.margins[name][~left] for name in names}, passed[~left], cost_usd[~left]
+        )
         p[left] = kept.p_pass({name: validation.margins[name][left] for name in names})
     return p
 
@@ -196,7 +202,7 @@ def judge(
     names = tuple(validation.margins)
     table: list[dict[str, Any]] = []
     for members in (*((name,) for name in names), names):
-        p = cross_fit(validation, passed, members)
+        p = cross_fit(validation, passed, cost_usd, members)
         losses = np.array([_mean_log_loss(p[fold], passed[fold]) for fold in folds])
         curves = [router_curve(p[r], score[r], cost_usd[r], "price") for r in parts]
         gaps = np.array([gap_closed(curve, *ends) for curve, ends in zip(curves, bounds, strict=True)])
@@ -227,7 +233,8 @@ def score_blend(train: Design, test: Design, seed: int) -> Floats:
         Calibrated pass probabilities of the test rows.
     """
     validation = cross_validate(train, seed)
-    return fit_blend(train, select(validation.margins, train.passed), seed).p_pass(test)
+    cost_usd = np.ones(train.passed.shape) if train.cost_usd is None else train.cost_usd
+    return fit_blend(train, select(validation.margins, train.passed, cost_usd), seed).p_pass(test)
 
 
 def _standard_error(values: Floats) -> float:

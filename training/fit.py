@@ -138,8 +138,8 @@ def fit(
         names = members_for(learned)
         progress.step(f"cross-validating {len(names)} members on {len(train):,} prompts")
         validation = _cross_validate(learned, names, seed, progress)
-        selection = select(validation.margins, train.passed)
-        out_of_fold = cross_fit(validation, train.passed, names)
+        selection = select(validation.margins, train.passed, train.cost_usd)
+        out_of_fold = cross_fit(validation, train.passed, train.cost_usd, names)
 
         progress.step(f"fitting {' + '.join(selection.members)}")
         blend, prototypes = fit_blend(learned, selection, seed), find_prototypes(learned, seed)
@@ -198,6 +198,7 @@ def fit(
                     "seed": seed,
                     "calibration_share": CALIBRATION_SHARE,
                     "test_share": TEST_SHARE,
+                    "learned_until": _newest(outcomes, ~split.test),
                     **parts,
                 },
             },
@@ -283,6 +284,16 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _newest(outcomes: Outcomes, rows: NDArray[np.bool_]) -> str | None:
+    """Return the newest timestamp of some rows, ISO 8601 in UTC; None where none of them has one."""
+    stamps = np.empty(0, "datetime64[us]")
+    if outcomes.timestamp is not None:
+        # Microseconds, cut off: what is read back is never newer than what was learned from by as much as one.
+        stamps = outcomes.timestamp[rows].astype("datetime64[us]")
+        stamps = stamps[~np.isnat(stamps)]
+    return f"{stamps.max().item().isoformat()}+00:00" if len(stamps) else None
 
 
 def _read_notes(path: Path | None) -> str:

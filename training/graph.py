@@ -43,11 +43,20 @@ class Graph:
         """Add a float32 matrix with a row per column of the input, zero where `values` has no more, and name it."""
         return self.constant(np.vstack([values, np.zeros((self._width - len(values), values.shape[1]))]))
 
-    def log_odds(self, p: str, scale: NDArray[np.float64], clip: float) -> str:
-        """Add `scale` times the log odds of shares that are kept `clip` off 0 and 1, and name the value."""
-        p = self.add("Clip", p, self.constant(clip), self.constant(1.0 - clip))
-        odds = self.add("Div", p, self.add("Sub", self.constant(1.0), p))
-        return self.add("Mul", self.add("Log", odds), self.constant(scale))
+    def log_odds(
+        self, weights: str, shares: NDArray[np.float64], scale: NDArray[np.float64], clip: float
+    ) -> str:
+        """Add `scale` times the log odds of `weights @ shares`, kept `clip` off 0 and 1, and name the value.
+
+        Rows of `weights` sum to 1, and what is missing from 1 is a product of its own: in float32, 1 minus a share
+        near 1 keeps no more than three digits.
+        """
+        ends = self.constant(clip), self.constant(1.0 - clip)
+        p, q = (
+            self.add("Clip", self.add("MatMul", weights, self.constant(part)), *ends)
+            for part in (shares, 1.0 - shares)
+        )
+        return self.add("Mul", self.add("Log", self.add("Div", p, q)), self.constant(scale))
 
     def fresh(self) -> str:
         """Return a name for the output of the next node."""

@@ -34,12 +34,13 @@ def fit_logistic(X: Any, y: NDArray[np.float32], c: float, solver: str = "lbfgs"
     ----------
     X : float64 (n, width), dense or sparse rows
     y : (n,)
-        1, 0, or NaN where unobserved. Where all are alike, the weights are zero and the bias is the prior.
+        1, 0, or NaN where unobserved. Where all are alike, or no column is there to tell them apart, the weights
+        are zero and the bias is the prior.
     c : float
         Inverse strength of the L2 penalty.
     """
     seen = ~np.isnan(y)
-    if len(np.unique(y[seen])) < 2:
+    if len(np.unique(y[seen])) < 2 or not X.shape[1]:
         return np.zeros(X.shape[1]), prior_margin(y[seen])
     model = LogisticRegression(C=c, max_iter=1000, solver=solver).fit(X[seen], y[seen])
     return model.coef_[0], float(model.intercept_[0])

@@ -16,16 +16,14 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
 from eval.design import Design
-from eval.outcomes import UNKNOWN
 from training.graph import Graph
-from training.logistic import MARGIN_CLIP, Floats, fit_logistic, log_odds, prior_margin
+from training.logistic import Floats, fit_logistic, prior_margin
 from training.tasks import Tasks
 from training.trees import TreeBlock, tree_ensemble
 from training.words import Words
 
 __all__ = [
     "FITTERS",
-    "Labels",
     "Length",
     "Linear",
     "Member",
@@ -36,6 +34,7 @@ __all__ = [
 
 # Shallow and strongly regularised; what was tried beside these numbers is in docs/LOG.md.
 TREE_PARAMETERS = {
+    "objective": "binary",
     "num_leaves": 6,
     "learning_rate": 0.03,
     "feature_fraction": 0.15,
@@ -95,7 +94,7 @@ class Trees:
                 rows = seen.tobytes()
                 if rows not in binned:
                     binned = {rows: _bin(design.X[seen])}
-                boosters.append(_boost(binned[rows], y[seen], seed, {"objective": "binary"}))
+                boosters.append(_boost(binned[rows], y[seen], seed))
         return cls(tuple(boosters), prior)
 
     def margins(self, rows: Design) -> Floats:
@@ -202,63 +201,12 @@ class Prototypes:
         )
 
 
-@dataclass(frozen=True)
-class Labels:
-    """The classifier on the cheapest passing tier: `P(label <= k)` stands for "tier k passes".
-
-    The direct reading of "which tier is enough". It takes passing to be monotone in the tier, and learns
-    only from rows whose label is known.
-    """
-
-    booster: lgb.Booster
-    classes: NDArray[np.int64]  # the labels that occur, ascending; the booster's columns
-    n_tiers: int
-
-    @classmethod
-    def fit(cls, design: Design, seed: int) -> Member:
-        """Fit a multiclass booster on the rows whose label is known; a constant where they are all alike."""
-        known = design.label != UNKNOWN
-        classes, y = np.unique(design.label[known].astype(np.int64), return_inverse=True)
-        if len(classes) < 2:
-            shares = (
-                (classes[:1] <= np.arange(design.n_tiers)) if len(classes) else np.full(design.n_tiers, 0.5)
-            )
-            return Linear(np.zeros((design.X.shape[1], design.n_tiers)), log_odds(shares.astype(np.float64)))
-        parameters = {"objective": "multiclass", "num_class": len(classes)}
-        return cls(_boost(_bin(design.X[known]), y, seed, parameters), classes, design.n_tiers)
-
-    @property
-    def _enough(self) -> Floats:
-        """Return (classes, k): 1 where a prompt of this label passes at tier k."""
-        return (self.classes[:, None] <= np.arange(self.n_tiers)).astype(np.float64)
-
-    def margins(self, rows: Design) -> Floats:
-        """Return float64 (n, k) log odds. Pure."""
-        p = np.asarray(self.booster.predict(rows.X, num_threads=1))
-        return log_odds(p @ self._enough)
-
-    def export(self, graph: Graph, x: str, scale: Floats) -> str:
-        """Write the ensemble, its softmax, the running sum and the log odds."""
-        z = tree_ensemble(
-            [TreeBlock(self.booster, tuple(range(len(self.classes))))],
-            len(self.classes),
-            x,
-            graph.fresh(),
-            name="labels",
-        )
-        shares = graph.add(
-            "MatMul", graph.add("Softmax", graph.append(z), axis=-1), graph.constant(self._enough)
-        )
-        return graph.log_odds(shares, scale, MARGIN_CLIP)
-
-
 FITTERS: dict[str, Callable[[Design, int], Member]] = {
     "trees": Trees.fit,
     "linear": Linear.fit,
     "prototypes": Prototypes.fit,
     "words": Words.fit,
     "tasks": Tasks.fit,
-    "labels": Labels.fit,
     "length": Length.fit,
 }
 """Members by name."""
@@ -292,8 +240,6 @@ def _bin(X: NDArray[np.float32]) -> lgb.Dataset:
     return lgb.Dataset(X, params=TREE_PARAMETERS).construct()
 
 
-def _boost(
-    rows: lgb.Dataset, y: NDArray[np.float32] | NDArray[np.int64], seed: int, objective: dict[str, object]
-) -> lgb.Booster:
+def _boost(rows: lgb.Dataset, y: NDArray[np.float32], seed: int) -> lgb.Booster:
     rows.set_label(y)
-    return lgb.train({**TREE_PARAMETERS, **objective, "seed": seed}, rows, TREE_ROUNDS)
+    return lgb.train({**TREE_PARAMETERS, "seed": seed}, rows, TREE_ROUNDS)

@@ -1,13 +1,11 @@
 """Stacking: how much each member counts, learned from what they say about rows that they did not see.
 
 Pure. A decision rests on the differences between tiers, and log loss mostly on what the tiers have in common;
-members are therefore weighted by how well the differences between their pass probabilities predict the
-differences between outcomes: non-negative least squares, which leaves a member out by weight zero.
+members are therefore weighted by how well the differences between their pass probabilities for neighbouring
+tiers predict the differences between outcomes: non-negative least squares, which leaves a member out by weight zero.
 """
 
 from __future__ import annotations
-
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +18,7 @@ __all__ = ["LEAST_WEIGHT", "SLOPE_RANGE", "calibrate", "sigmoid", "weigh"]
 
 SLOPE_RANGE = (0.2, 5.0)
 # Weights are drawn towards equal ones as if by this many prompts: a small history cannot tell members apart.
-PRIOR_PROMPTS = 200
+PRIOR_PROMPTS = 100
 # A member below this share is left out: it would cost more microseconds than it moves decisions.
 LEAST_WEIGHT = 0.03
 
@@ -62,7 +60,7 @@ def _matching_offset(z: Floats, rate: float) -> float:
     return (low + high) / 2
 
 
-def weigh(p: list[Floats], passed: NDArray[np.float32]) -> Floats:
+def weigh(p: list[Floats], passed: NDArray[np.float32], cost_usd: Floats) -> Floats:
     """Return a weight per member, 0 or more, that sum to 1. Pure.
 
     Parameters
@@ -70,19 +68,24 @@ def weigh(p: list[Floats], passed: NDArray[np.float32]) -> Floats:
     p : list of float64 (n, k)
         Out-of-fold, calibrated pass probabilities, one array per member.
     passed : (n, k)
-        1, 0, or NaN where unobserved; a pair of tiers counts where both were observed.
+        1, 0, or NaN where unobserved; a pair of neighbouring tiers counts where both were observed.
+    cost_usd : float64 (k,)
+        Mean cost per tier. A step of the ladder counts as much as it costs: budgets between its ends are where
+        it is decided.
     """
     equal = np.full(len(p), 1.0 / len(p))
+    steps = np.abs(np.diff(cost_usd))
+    steps = steps / steps.sum() if steps.sum() > 0.0 else np.ones_like(steps)
     gram, right, n = np.zeros((len(p), len(p))), np.zeros(len(p)), 0
-    for low, high in combinations(range(passed.shape[1]), 2):
-        gain = passed[:, high].astype(np.float64) - passed[:, low]
+    for low, step in enumerate(steps):
+        gain = passed[:, low + 1].astype(np.float64) - passed[:, low]
         seen = ~np.isnan(gain)
         if not seen.any():
             continue
-        said = np.stack([q[seen, high] - q[seen, low] for q in p], axis=1)
+        said = np.stack([q[seen, low + 1] - q[seen, low] for q in p], axis=1)
         said -= said.mean(axis=0)  # the mean lead of a tier is the calibration's to say
-        gram += said.T @ said
-        right += said.T @ (gain[seen] - gain[seen].mean())
+        gram += step * said.T @ said
+        right += step * said.T @ (gain[seen] - gain[seen].mean())
         n = max(n, int(seen.sum()))
     ridge = PRIOR_PROMPTS / max(n, 1) * np.trace(gram) / len(p)
     if not ridge > 0.0:

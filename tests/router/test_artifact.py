@@ -29,6 +29,7 @@ from router.artifact import (
 from router.embedding import EMBEDDING_FILES
 from router.extractor import Extractor
 from router.features import FEATURE_NAMES
+from router.lexicon import LEXICON_FILE
 from router.scorer import Scorer
 
 WIDTH = DIMENSION + len(FEATURE_NAMES)
@@ -55,6 +56,97 @@ def test_a_whole_artefact_opens(toy_artifact: Path) -> None:
     found, novelty = scorer.score(extractor.extract_many([case["prompt"] for case in golden]))
     assert ((len(golden), 3), (len(golden),)) == (found.shape, novelty.shape)
     np.testing.assert_allclose(found, [case["p_pass"] for case in golden], atol=GOLDEN_TOLERANCE)
+
+
+# A model that weighs words has one file more
+
+
+@pytest.fixture
+def worded(toy_artifact_with_lexicon: Path, tmp_path: Path) -> Path:
+    """A copy of the toy artefact with a lexicon, to damage."""
+    return Path(shutil.copytree(toy_artifact_with_lexicon, tmp_path / "worded"))
+
+
+def test_an_artefact_with_a_lexicon_opens_and_reads_it(
+    toy_artifact: Path, toy_artifact_with_lexicon: Path
+) -> None:
+    manifest, extractor, scorer = open_artifact(toy_artifact_with_lexicon)
+    assert {*FILES, LEXICON_FILE} == set(manifest.files)
+    assert {"version": 1, "columns": 3} == manifest.features["lexicon"]
+    assert extractor.lexicon is not None
+    assert WIDTH + 3 == extractor.width
+    golden = read_golden(toy_artifact_with_lexicon)
+    found, _ = scorer.score(extractor.extract_many([case["prompt"] for case in golden]))
+    np.testing.assert_allclose(found, [case["p_pass"] for case in golden], atol=GOLDEN_TOLERANCE)
+    with_words, without = (Router.load(folder) for folder in (toy_artifact_with_lexicon, toy_artifact))
+    prompts = ["Prove that the sum is odd", ""]
+    gap = np.abs(with_words.score(prompts) - without.score(prompts)).max(axis=1)
+    assert gap[0] > 0.01
+    assert 0.0 == pytest.approx(gap[1], abs=1e-6)  # without tokens the lexicon says nothing
+
+
+def test_an_artefact_without_a_lexicon_has_none(toy_artifact: Path) -> None:
+    _, extractor, _ = open_artifact(toy_artifact)
+    assert extractor.lexicon is None
+    assert WIDTH == extractor.width
+    assert "lexicon" not in extractor.identity
+
+
+def test_a_lexicon_that_the_manifest_does_not_name_is_not_read(
+    toy_artifact_copy: Path, toy_artifact_with_lexicon: Path
+) -> None:
+    shutil.copy(toy_artifact_with_lexicon / LEXICON_FILE, toy_artifact_copy)
+    _, extractor, _ = open_artifact(toy_artifact_copy)
+    assert extractor.lexicon is None
+
+
+def test_a_listed_lexicon_that_is_missing_is_named(worded: Path) -> None:
+    (worded / LEXICON_FILE).unlink()
+    refuse(worded, f"{LEXICON_FILE} is missing", "copy the folder again")
+
+
+@pytest.mark.parametrize("place", [0.0, 0.5, 0.999])
+def test_one_flipped_bit_of_the_lexicon_is_seen(worded: Path, place: float) -> None:
+    content = bytearray((worded / LEXICON_FILE).read_bytes())
+    content[int(place * len(content))] ^= 1
+    (worded / LEXICON_FILE).write_bytes(content)
+    refuse(worded, f"{LEXICON_FILE} is not the file that the manifest describes", "sha256")
+
+
+def test_a_lexicon_that_is_no_longer_listed_is_missed(worded: Path) -> None:
+    files = manifest_of(worded)["files"]
+    del files[LEXICON_FILE]
+    reseal(worded, files=files)
+    refuse(worded, "fitted on other features", "features.lexicon differs")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda table: table[:-1], [LEXICON_FILE, "fit again"]),
+        (lambda table: table[:, :-1], ["features.lexicon.columns"]),
+        (lambda table: table.astype(np.float64), [LEXICON_FILE, "expected float32"]),
+        (lambda table: np.roll(table, 1, axis=0), ["golden scores do not come out"]),
+        (lambda table: np.where(table == 0, np.nan, table), ["golden scores do not come out"]),
+    ],
+    ids=["a row less", "a tier less", "float64", "rolled", "nan"],
+)
+def test_another_lexicon_with_the_right_hash_is_refused(
+    worded: Path, change: Callable[[Any], Any], words: list[str]
+) -> None:
+    np.save(worded / LEXICON_FILE, change(np.load(worded / LEXICON_FILE)))
+    reseal(worded)
+    refuse(worded, *words)
+
+
+def test_the_graph_and_the_lexicon_agree(worded: Path) -> None:
+    """Columns that neither the graph nor the ladder expects, named alike in the manifest and the file."""
+    table = np.load(worded / LEXICON_FILE)
+    np.save(worded / LEXICON_FILE, np.hstack([table, table[:, :1]]))
+    features = manifest_of(worded)["features"]
+    features["lexicon"]["columns"] = 4
+    reseal(worded, features=features)
+    refuse(worded, f"from {WIDTH + 4} features to 3 tiers", "fit again")
 
 
 def test_a_path_may_be_text_or_a_path(toy_artifact: Path) -> None:

@@ -80,9 +80,15 @@ def trespasses(source: str, forbidden: set[str]) -> list[str]:
     ]
 
 
+# An evaluation fits what a fit would fit (docs/adr/0006): one module may, when asked.
+ESTIMATORS = ROOT / "eval" / "estimators.py"
+
 MODULES = [
     *((path, {"eval", "training", "bench", "tests"}) for path in sorted((ROOT / "router").rglob("*.py"))),
-    *((path, {"training", "bench", "tests"}) for path in sorted((ROOT / "eval").rglob("*.py"))),
+    *(
+        (path, {"bench", "tests"} | ({"training"} if path != ESTIMATORS else set()))
+        for path in sorted((ROOT / "eval").rglob("*.py"))
+    ),
     *((path, {"bench", "tests"}) for path in sorted((ROOT / "training").rglob("*.py"))),
 ]
 
@@ -92,6 +98,12 @@ MODULES = [
 )
 def test_dependencies_point_one_way(path: Path, forbidden: set[str]) -> None:
     assert [] == trespasses(path.read_text(encoding="utf-8"), forbidden)
+
+
+def test_evaluation_reaches_training_only_when_asked(python: Callable[..., Any]) -> None:
+    assert ["from training.blend"] == trespasses(ESTIMATORS.read_text(encoding="utf-8"), {"training"})
+    assert "training" not in loaded(python, "import eval.estimators")
+    assert "training" in loaded(python, "from eval.estimators import estimators\nestimators()")
 
 
 def test_the_modules_are_found() -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,25 @@ import numpy as np
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
+from scipy import sparse
 from threadpoolctl import threadpool_limits
 
+from eval.design import Design, count_tokens
 from eval.outcomes import UNKNOWN
 from router.features import FEATURE_NAMES
+from router.lexicon import Lexicon
 from router.scorer import INPUT
 from training.fit import fit
 from training.graph import Graph
-from training.members import Design, Member
+from training.members import Member
 from training.synthetic import write_demo
+from training.words import Words
 
 ROOT = Path(__file__).resolve().parents[2]
 DIMENSION, WIDTH = 12, 12 + len(FEATURE_NAMES)
+# Of 50 tokens, ten occur in hard prompts, ten in easy ones, twenty anywhere, nine never and one in one prompt.
+N_IDS, ONCE = 50, 49
+TASKS = ("prove", "sum", "translate")
 
 
 def labels_of(passed: NDArray[np.float32]) -> NDArray[np.int8]:
@@ -53,29 +61,91 @@ def draw_rows(n: int, seed: int) -> NDArray[np.float32]:
     return X
 
 
+def draw_tokens(hard: NDArray[np.float64], rng: np.random.Generator) -> sparse.csr_array:
+    """Token counts per prompt that tell how hard each is; a few prompts have none."""
+    rate = np.zeros((len(hard), N_IDS))
+    rate[:, :10] = 0.4 * np.exp(hard)[:, None]
+    rate[:, 10:20] = 0.4 * np.exp(-hard)[:, None]
+    rate[:, 20:40] = 0.4
+    counts = rng.poisson(rate)
+    counts[0, ONCE] = 3
+    counts[rng.random(len(hard)) < 0.03] = 0
+    return count_tokens([np.repeat(np.arange(N_IDS), row).tolist() for row in counts], N_IDS)
+
+
 def draw_design(n: int, seed: int, n_tiers: int = 3, unobserved: float = 0.1) -> Design:
-    """Outcomes that follow the embedding and the length, with gaps; dearer tiers pass more often."""
+    """Outcomes that follow embedding, length, tokens and task, with gaps; dearer tiers pass more often.
+
+    The task can be told from the embedding; a tenth of the prompts is not tagged with it. Two prompts are a group.
+    """
     rng = np.random.default_rng(seed + 1)
-    X = draw_rows(n, seed)
+    X, hard = draw_rows(n, seed), rng.normal(size=n)
+    task = X[:, :3].argmax(1)
     logit = 2.5 * X[:, :1] - 0.4 * (X[:, DIMENSION : DIMENSION + 1] - 2.0) + np.linspace(0.0, 2.0, n_tiers)
+    logit = logit - 0.7 * hard[:, None] + np.array([0.5, 0.0, -0.5])[task][:, None]
     passed = (rng.random((n, n_tiers)) < 1.0 / (1.0 + np.exp(-logit))).astype(np.float32)
     passed[rng.random((n, n_tiers)) < unobserved] = np.nan
-    return Design(X, DIMENSION, passed, labels_of(passed))
+    tags = np.array([*TASKS, None], object)[np.where(rng.random(n) < 0.1, 3, task)]
+    return Design(
+        X,
+        DIMENSION,
+        np.array([f"text {i}" for i in range(n)], object),
+        passed,
+        labels_of(passed),
+        draw_tokens(hard, rng),
+        tags,
+        np.array([f"g{i // 2}" for i in range(n)], object),
+        np.geomspace(0.001, 0.1, n_tiers) * rng.lognormal(0.0, 0.3, (n, 1)),
+    )
+
+
+def draw_unseen(X: NDArray[np.float32], seed: int, n_tiers: int = 3) -> Design:
+    """Prompts of which nothing is known but the rows given and tokens of any kind: no outcome, task or group.
+
+    Their tokens are worse than any that a history holds: none, one a thousand times, all at once, strangers only.
+    """
+    rng = np.random.default_rng(seed)
+    ids = [rng.integers(0, N_IDS, rng.integers(0, 60)).tolist() for _ in X]
+    for i, extreme in enumerate(([], [3] * 1000, list(range(N_IDS)) * 5, [45, 46], [ONCE], [12] * 1000)):
+        ids[i::31] = [extreme] * len(ids[i::31])
+    passed = np.full((len(X), n_tiers), np.nan, np.float32)
+    return Design(
+        X, DIMENSION, np.full(len(X), "", object), passed, labels_of(passed), count_tokens(ids, N_IDS)
+    )
 
 
 def with_passed(design: Design, passed: NDArray[Any]) -> Design:
     """The same rows with other outcomes."""
     passed = np.asarray(passed, np.float32)
-    return Design(design.X, design.dimension, passed, labels_of(passed))
+    return replace(design, passed=passed, label=labels_of(passed))
 
 
-def run_member(member: Member, X: NDArray[np.float32], scale: NDArray[np.float64]) -> NDArray[np.float32]:
+def ids_in(rows: Design) -> list[list[int]]:
+    """The token ids of each prompt, as serving reads them."""
+    assert rows.tokens is not None
+    counts = rows.tokens.toarray().astype(int)
+    return [np.repeat(np.arange(counts.shape[1]), row).tolist() for row in counts]
+
+
+def served_rows(member: Member, rows: Design) -> NDArray[np.float32]:
+    """Rows as serving extracts them for a model with words: a column per tier from the lexicon.
+
+    For any other member these columns hold what it must not read.
+    """
+    lexicon = np.full((len(rows), rows.n_tiers), 7.0, np.float32)
+    if isinstance(member, Words):
+        lexicon = np.stack([Lexicon(member.lexicon).margins(ids) for ids in ids_in(rows)])
+    return np.hstack([rows.X, lexicon])
+
+
+def run_member(member: Member, rows: Design, scale: NDArray[np.float64]) -> NDArray[np.float32]:
     """What ONNX Runtime makes of a member's export."""
-    graph = Graph()
+    x = served_rows(member, rows)
+    graph = Graph(x.shape[1])
     graph.add("Identity", member.export(graph, INPUT, scale), output="z")
-    model = graph.build({INPUT: X.shape[1]}, {"z": len(scale)}).SerializeToString()
+    model = graph.build(INPUT, {"z": len(scale)}).SerializeToString()
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(("z",), {INPUT: X})[0])
+    return np.asarray(session.run(("z",), {INPUT: x})[0])
 
 
 def start_training(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
@@ -111,6 +181,12 @@ def make_design() -> Callable[..., Design]:
 
 
 @pytest.fixture(scope="session")
+def make_unseen() -> Callable[..., Design]:
+    """`draw_unseen`."""
+    return draw_unseen
+
+
+@pytest.fixture(scope="session")
 def relabel() -> Callable[..., Design]:
     """`with_passed`."""
     return with_passed
@@ -120,6 +196,12 @@ def relabel() -> Callable[..., Design]:
 def export() -> Callable[..., NDArray[np.float32]]:
     """`run_member`."""
     return run_member
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[..., NDArray[np.float32]]:
+    """`served_rows`."""
+    return served_rows
 
 
 @pytest.fixture(scope="session")

@@ -53,6 +53,24 @@ def test_the_card_holds_every_section_and_the_figures(manifest: dict[str, Any]) 
         assert f"| {row['alpha']:.1%} | {row['epsilon']:g} |" in card
 
 
+def test_the_card_names_each_member_and_its_weight(manifest: dict[str, Any]) -> None:
+    card = render_card(manifest)
+    for name, weight in manifest["model"]["weights"].items():
+        assert f"{name} ({weight:.0%})" in card
+    manifest["model"]["weights"] = {"length": 1.0}
+    assert "Blend of length (100%) on" in render_card(manifest)
+
+
+def test_the_card_compares_all_together_with_length_alone(manifest: dict[str, Any]) -> None:
+    for row in manifest["model"]["candidates"]:
+        row |= {"log_loss": 9.0, "gap_closed": 0.9, "gap_closed_standard_error": 0.09}
+    length = next(row for row in manifest["model"]["candidates"] if row["members"] == ["length"])
+    length |= {"log_loss": 0.75, "gap_closed": 0.125, "gap_closed_standard_error": 0.5}
+    manifest["model"]["candidates"][-1] |= {"log_loss": 0.25, "gap_closed": 0.5}
+    said = "the log loss is 0.250, by length alone 0.750, and the gap closed 0.500 ± 0.090, by length alone 0.125 ± 0.500"
+    assert said in render_card(manifest)
+
+
 def test_notes_stand_below_the_heading(manifest: dict[str, Any]) -> None:
     card = render_card(manifest, "\n## Limits\n\nOnly a test.\n\n")
     assert_well_formed(card)
@@ -75,7 +93,7 @@ def test_without_measurements_the_card_says_so(manifest: dict[str, Any]) -> None
     card = render_card(manifest)
     assert_well_formed(card)
     assert "No prompt of the test part was tried on every tier." in card
-    assert "Gap closed there: unknown, length alone unknown." in card
+    assert "and the gap closed unknown, by length alone unknown." in card
 
 
 def test_unknown_figures_are_dashes(manifest: dict[str, Any]) -> None:

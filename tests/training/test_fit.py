@@ -23,10 +23,11 @@ from router.features import FEATURE_NAMES
 from router.manifest import SCHEMA
 from router.tiers import read_tiers
 from training.__main__ import main
-from training.blend import CANDIDATES
 from training.certify import DELTA, certify
 from training.fit import DEFAULT_MAX_REGRET, LEAST_PROMPTS, fit
 from training.golden import GOLDEN_PROMPTS
+from training.members import FITTERS
+from training.package import model_id_of
 from training.synthetic import TIERS_TOML, generate
 
 FILES = {
@@ -40,6 +41,11 @@ FILES = {
     "MODEL_CARD.md",
 }
 Command = Callable[..., tuple[int, str, str]]
+
+
+def files_of(document: dict[str, Any]) -> set[str]:
+    """What a folder holds: a lexicon beside the rest where words are among the members."""
+    return FILES | ({"lexicon.npy"} if "words" in document["model"]["members"] else set())
 
 
 def refuse_constant(name: str) -> None:
@@ -61,7 +67,8 @@ def test_strict_json_refuses_what_python_lets_pass() -> None:
 
 
 def test_the_folder_holds_exactly_the_files_of_the_contract(artefact: Path) -> None:
-    assert FILES == {path.name for path in artefact.iterdir()}
+    document = json.loads((artefact / "manifest.json").read_bytes())
+    assert files_of(document) == {path.name for path in artefact.iterdir()}
     assert all(path.is_file() for path in artefact.iterdir())
     assert [artefact.name] == [path.name for path in artefact.parent.iterdir()]
 
@@ -75,10 +82,10 @@ def test_the_manifest_is_complete(artefact: Path, history_files: tuple[Path, Pat
     assert SCHEMA == document["schema"]
     assert re.fullmatch(r"tw-[0-9a-f]{12}", document["model_id"])
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", document["created"])
-    assert FILES - {"manifest.json"} == set(document["files"])
+    assert files_of(document) - {"manifest.json"} == set(document["files"])
     assert {name: sha256_of(artefact / name) for name in document["files"]} == document["files"]
     assert read_tiers(history_files[1]).to_dict() == document["tiers"]
-    assert {"embedding", "shape"} == set(document["features"])
+    assert {"embedding", "shape", "lexicon"} == set(document["features"])
     assert 3 == len(document["cost"]["mean_output_tokens"])
     assert {
         "default_epsilon",
@@ -89,10 +96,23 @@ def test_the_manifest_is_complete(artefact: Path, history_files: tuple[Path, Pat
     } == set(document["decision"])
     assert {"kind", "delta", "n", "table", "split", "date"} == set(document["certificate"])
     assert (DELTA, "regret") == (document["certificate"]["delta"], document["certificate"]["kind"])
-    assert {"members", "slope", "offset", "candidates", "seed"} == set(document["model"])
-    assert len(CANDIDATES) == len(document["model"]["candidates"])
+    model = document["model"]
+    assert {"members", "weights", "candidates", "seed"} == set(model)
+    assert model["members"] == list(model["weights"])
+    assert 1.0 == pytest.approx(sum(model["weights"].values()))
+    names = list(FITTERS)  # this history has tokens and tasks, so every member stood for choice
+    assert [[name] for name in names] + [names] == [row["members"] for row in model["candidates"]]
     assert set(FEATURE_NAMES) == set(document["reference"]["features"])
     assert {"lightgbm", "numpy", "onnxruntime", "python", "tierwise"} <= set(document["versions"])
+
+
+def test_the_id_names_graph_lexicon_and_what_decides(artefact: Path) -> None:
+    document = json.loads((artefact / "manifest.json").read_bytes())
+    deciding = {key: document[key] for key in ("tiers", "features", "cost", "decision")}
+    table = {"table": document["certificate"]["table"]}
+    model, lexicon = (artefact / "model.onnx").read_bytes(), np.load(artefact / "lexicon.npy")
+    assert document["model_id"] == model_id_of(model, lexicon, deciding, table)
+    assert document["model_id"] != model_id_of(model, None, deciding, table)
 
 
 def test_the_data_are_named_by_content_and_no_path_of_this_machine_is_told(
@@ -240,8 +260,9 @@ def learn(toy_embedding: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
         strict(json.dumps(result))
         router = Router.load(out)
         assert 3 == len(router.route("Prove that this works.").p_pass)
-        assert FILES == {path.name for path in out.iterdir()}
-        return strict((out / "manifest.json").read_bytes())
+        document = strict((out / "manifest.json").read_bytes())
+        assert files_of(document) == {path.name for path in out.iterdir()}
+        return document
 
     return learn
 
@@ -367,6 +388,37 @@ def test_many_copies_of_a_few_prompts_are_learned_in_silence(
     learn(copies)
 
 
+def candidates_of(document: dict[str, Any]) -> set[str]:
+    return {name for row in document["model"]["candidates"] for name in row["members"]}
+
+
+def test_tasks_are_a_member_where_the_history_tells_them(
+    table: pd.DataFrame, learn: Callable[..., dict[str, Any]]
+) -> None:
+    """The task column, the feature column where there is none, and neither."""
+    with_tasks = table.assign(task=["one" if i < "synthetic/f" else "other" for i in table["prompt_id"]])
+    assert "tasks" in candidates_of(learn(with_tasks))
+    by_feature = with_tasks.drop(columns=["feature"]).rename(columns={"task": "feature"})
+    assert learn(by_feature)["model_id"] == learn(with_tasks.drop(columns=["feature"]))["model_id"]
+    untold = learn(table.drop(columns=["task", "feature"]))
+    assert set(FITTERS) - {"tasks"} == candidates_of(untold)
+    assert "tasks" not in untold["model"]["members"]
+
+
+def test_a_history_in_a_script_without_tokens_is_learned(
+    table: pd.DataFrame, tmp_path: Path, learn: Callable[..., dict[str, Any]]
+) -> None:
+    """The embedding knows no token of it, so words and vectors say nothing; length and shape are left."""
+    number = {prompt: i for i, prompt in enumerate(table["prompt_id"].unique())}
+    strange = table.assign(
+        prompt=["世界" * (1 + number[i] % 40) + "々" * number[i] for i in table["prompt_id"]]
+    )
+    document = learn(strange.drop(columns=["group"]))
+    assert 5 <= len(candidates_of(document))
+    p_pass = Router.load(tmp_path / "model").score(["世界", "世界" * 40, "Prove it."])
+    assert ((p_pass > 0) & (p_pass < 1)).all()
+
+
 def test_notes_and_name_stand_in_the_card(
     table: pd.DataFrame, tmp_path: Path, learn: Callable[..., dict[str, Any]]
 ) -> None:
@@ -412,7 +464,7 @@ def test_two_processes_give_the_same_bytes(
         assert "Held-out test part" in stderr
         assert "\r" not in stderr  # no bar where there is no terminal
     one, other = (tmp_path / name for name in ("s0", "s1234"))
-    for name in FILES - {"manifest.json", "MODEL_CARD.md"}:
+    for name in {path.name for path in one.iterdir()} - {"manifest.json", "MODEL_CARD.md"}:
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
     assert {document.pop("artefact") for document in documents} == {str(one), str(other)}
     assert documents[0] == documents[1]

@@ -38,6 +38,7 @@ def publish(source, out, name):
         out,
         model=(source / "model.onnx").read_bytes(),
         embedding=source,
+        lexicon=np.load(source / "lexicon.npy") if (source / "lexicon.npy").exists() else None,
         golden=[(case["prompt"], np.array(case["p_pass"], np.float32)) for case in golden],
         manifest={**json.loads((source / "manifest.json").read_bytes()), "name": name, "files": {}},
         card=lambda document: f"# {document['name']}",
@@ -149,6 +150,55 @@ def test_what_is_written_loads_and_describes_itself(
     assert 0o755 == out.stat().st_mode & 0o777
 
 
+def test_a_lexicon_is_written_described_and_loaded(
+    toy_artifact_with_lexicon: Path, tmp_path: Path, publish: Callable[..., dict[str, Any]]
+) -> None:
+    out = tmp_path / "model"
+    document = publish(toy_artifact_with_lexicon, out, "worded")
+    assert sha256_of(out / "lexicon.npy") == document["files"]["lexicon.npy"]
+    np.testing.assert_array_equal(
+        np.load(toy_artifact_with_lexicon / "lexicon.npy"), np.load(out / "lexicon.npy")
+    )
+    prompts = ["Hello", "Prove it.", ""]
+    expected = Router.load(toy_artifact_with_lexicon).score(prompts)
+    np.testing.assert_array_equal(expected, Router.load(out).score(prompts))
+
+
+def test_a_model_without_words_leaves_no_lexicon_of_the_older_one(
+    toy_artifact: Path,
+    toy_artifact_with_lexicon: Path,
+    tmp_path: Path,
+    publish: Callable[..., dict[str, Any]],
+) -> None:
+    out = tmp_path / "model"
+    publish(toy_artifact_with_lexicon, out, "worded")
+    document = publish(toy_artifact, out, "plain")
+    assert not (out / "lexicon.npy").exists()
+    assert "lexicon.npy" not in document["files"]
+    Router.load(out)
+
+
+def test_a_lexicon_that_the_graph_does_not_read_is_never_published(
+    toy_artifact: Path,
+    toy_artifact_with_lexicon: Path,
+    tmp_path: Path,
+    publish: Callable[..., dict[str, Any]],
+) -> None:
+    """What was forgotten, or is too much, is found before anything is replaced."""
+    for source, wrong in (
+        (toy_artifact_with_lexicon, toy_artifact),
+        (toy_artifact, toy_artifact_with_lexicon),
+    ):
+        mixed = tmp_path / f"from {wrong.parent.name}"
+        shutil.copytree(wrong, mixed)
+        (mixed / "lexicon.npy").unlink(missing_ok=True)
+        if (source / "lexicon.npy").exists():
+            shutil.copy(source / "lexicon.npy", mixed)
+        with pytest.raises(ArtifactError, match="fitted on other features"):
+            publish(mixed, tmp_path / "model", "mixed")
+        assert not (tmp_path / "model").exists()
+
+
 def test_the_same_content_is_the_same_bytes(
     toy_artifact: Path, tmp_path: Path, publish: Callable[..., dict[str, Any]]
 ) -> None:
@@ -222,6 +272,7 @@ def test_a_model_that_serving_would_refuse_is_never_published(toy_artifact: Path
             out,
             model=(toy_artifact / "model.onnx").read_bytes(),
             embedding=toy_artifact,
+            lexicon=None,
             golden=[(case["prompt"], np.zeros(3, np.float32)) for case in golden],
             manifest=manifest,
             card=lambda _: "",
@@ -265,18 +316,21 @@ def test_new_empty_and_older_targets_are_taken(toy_artifact: Path, tmp_path: Pat
 
 
 def test_the_model_id_names_what_decides() -> None:
-    base = (b"graph", {"default_epsilon": 0.1}, {"version": 1})
+    table = np.arange(6, dtype=np.float32).reshape(2, 3)
+    base = (b"graph", table, {"default_epsilon": 0.1}, {"version": 1})
     name = model_id_of(*base)
-    assert name == model_id_of(b"graph", {"default_epsilon": 0.1}, {"version": 1})
+    assert name == model_id_of(b"graph", table.copy(), {"default_epsilon": 0.1}, {"version": 1})
     assert name.startswith("tw-")
     assert 15 == len(name)
     others = [
         model_id_of(b"other", *base[1:]),
-        model_id_of(base[0], {"default_epsilon": 0.2}, base[2]),
-        model_id_of(*base[:2], {"version": 2}),
+        model_id_of(base[0], None, *base[2:]),
+        model_id_of(base[0], table + 1, *base[2:]),
+        model_id_of(*base[:2], {"default_epsilon": 0.2}, base[3]),
+        model_id_of(*base[:3], {"version": 2}),
     ]
-    assert 4 == len({name, *others})
-    assert model_id_of(b"", {"a": 1, "b": 2}, {}) == model_id_of(b"", {"b": 2, "a": 1}, {})
+    assert 6 == len({name, *others})
+    assert model_id_of(b"", None, {"a": 1, "b": 2}, {}) == model_id_of(b"", None, {"b": 2, "a": 1}, {})
 
 
 # Faults
@@ -302,9 +356,9 @@ def old(request: pytest.FixtureRequest, toy_artifact: Path, tmp_path: Path) -> P
 
 
 def test_killed_at_any_point_the_old_artefact_or_the_new_one_stands(
-    old: Path, toy_artifact: Path, tmp_path: Path
+    old: Path, toy_artifact_with_lexicon: Path, tmp_path: Path
 ) -> None:
-    found = break_everywhere("kill", toy_artifact, old, tmp_path / "place")
+    found = break_everywhere("kill", toy_artifact_with_lexicon, old, tmp_path / "place")
     states = [state for state, _, _ in found]
     assert {-signal.SIGKILL} == {code for _, code, _ in found}
     assert {"old", "new"} >= set(states)

@@ -1,4 +1,4 @@
-"""Bootstrap: how far a number would move with other groups of prompts.
+"""The bootstrap written plainly, one statistic and one draw at a time: what `eval.resample` is held against.
 
 Pure: the same seed gives the same interval. The percentile bootstrap (Efron, 1979) draws groups, not rows,
 since the prompts of one user or session go together and row-wise intervals are then too narrow.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Interval", "Statistic", "bootstrap", "paired_difference"]
+__all__ = ["Interval", "Statistic", "bootstrap"]
 
 Statistic = Callable[[NDArray[np.intp]], float]
 """Takes row numbers (m,), repeated where a group was drawn twice; returns a number, nan where undefined."""
@@ -76,21 +76,6 @@ def bootstrap(
         return Interval(value, float("nan"), float("nan"))
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high))
-
-
-def paired_difference(
-    groups: ArrayLike,
-    statistic: Statistic,
-    other: Statistic,
-    n_boot: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Interval:
-    """Return `statistic - other` with its interval, both on the same draws; arguments as for `bootstrap`.
-
-    What prompts do to both cancels, so this can tell two routers apart whose own intervals overlap.
-    """
-    return bootstrap(groups, lambda rows: statistic(rows) - other(rows), n_boot, seed, level)
 
 
 def _members(starts: NDArray[np.intp], sizes: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -1,0 +1,259 @@
+"""The benchmark command: the estimator and every baseline on every history of a folder, into the documents.
+
+Reads the histories; writes docs/BENCHMARKS.md, the figure and the table of the README, and the figures as JSON,
+from which `--check` makes the documents again and compares. No prompt leaves the histories.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shlex
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from eval.baselines import LABELS, always_middle, hand_rule
+from eval.benchmark_page import render_page, render_table, splice
+from eval.comparison import compare
+from eval.estimators import SUBJECT, estimators
+from eval.folds import plan_folds, require_no_leak
+from eval.history import read_history
+from eval.learning import SIZES, learning_curve
+from eval.outcomes import Outcomes, tabulate
+from eval.progress import Progress
+from eval.report import check_numbers, default_workers, extract, write_aside
+from eval.scoring import score_out_of_sample
+from eval.verdict import decide, why_not
+from router import ConfigError
+from router.tiers import Ladder, read_tiers
+
+__all__ = ["add_arguments", "run"]
+
+ROOT = Path(__file__).resolve().parents[1]
+LADDERS = Path(__file__).with_name("ladders")
+"""Another ladder for histories of these names."""
+DOCUMENT, RECORD, README, FIGURE = (
+    "docs/BENCHMARKS.md", "docs/benchmarks.json", "README.md", "docs/gap-closed.svg",
+)  # fmt: skip
+N_BOOT = 1000
+LEARNERS = (SUBJECT, "length", "logistic-embedding", "logistic-tfidf", "lightgbm")
+"""What the learning curves compare."""
+
+# What the documents show of a contender; the rest of a comparison is a report's.
+_KEPT = ("name", "label", "kind", "gap_closed", "hull_gap_closed", "lead", "saving_at_quality", "at_97", "two_tier",
+         "log_loss", "ece", "auc")  # fmt: skip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `python -m eval benchmark`."""
+    add = parser.add_argument
+    add(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="folder with NAME.parquet and NAME.tiers.toml for each history",
+    )
+    add(
+        "--out",
+        type=Path,
+        default=ROOT,
+        metavar="DIR",
+        help=f"where {DOCUMENT}, {RECORD}, {FIGURE} and {README} are (default: the checkout)",
+    )
+    add(
+        "--check", action="store_true", help="measure nothing; fail if a document is not what the record says"
+    )
+    add("--seed", type=int, default=0, metavar="N", help="same seed, same figures (default: %(default)s)")
+    add(
+        "--workers",
+        type=int,
+        default=default_workers(),
+        metavar="N",
+        help="processes that fit (default: %(default)s)",
+    )
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Run `python -m eval benchmark`."""
+    if options.check:
+        return _check(options.out)
+    check_numbers(options)
+    if options.data is None:
+        raise ConfigError("--data: name the folder with the histories, or use --check to compare documents")
+    for path in (options.out / README, options.out / DOCUMENT):  # before an hour's work, not after it
+        if path.name == README or path.exists():
+            splice(_read(path), "", str(path))
+    names = [path.name.removesuffix(".tiers.toml") for path in sorted(options.data.glob("*.tiers.toml"))]
+    if not names:
+        raise ConfigError(
+            f"--data {options.data}: expected NAME.tiers.toml beside a NAME.parquet, found none"
+        )
+    progress, start = Progress(), time.monotonic()
+    histories: list[dict[str, Any]] = []
+    curves: dict[str, list[dict[str, Any]]] = {}
+    with threadpool_limits(1):
+        for name in names:
+            runs, curve = _measure(name, options, progress)
+            histories += runs
+            curves |= {name: curve} if curve else {}
+    record = {
+        "created": datetime.now(UTC).date().isoformat(),
+        "command": _command(options),
+        "seed": options.seed,
+        "n_boot": N_BOOT,
+        "workers": options.workers,
+        "seconds": round(time.monotonic() - start),
+        "peak_mb": _peak_mb(),
+        "runs": histories,
+    }
+    recorded = json.dumps(record, indent=1, allow_nan=False) + "\n"
+    write_aside({options.out / RECORD: recorded, **_documents(record, options.out)})
+    return {
+        "benchmark": str(options.out / DOCUMENT),
+        "seconds": record["seconds"],
+        "peak_mb": record["peak_mb"],
+        "runs": {
+            f"{entry['history']}/{entry['ladder']}": {
+                "verdict": entry["verdict"]["word"],
+                "gap_closed": {
+                    c["name"]: c["gap_closed"]["value"]
+                    for c in entry["contenders"]
+                    if c["kind"] in ("subject", "baseline")
+                },
+            }
+            for entry in histories
+        },
+    }
+
+
+def _measure(
+    name: str, options: argparse.Namespace, progress: Progress
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return a history's runs, and its learning curve on the ladder as given where it is large enough for one.
+
+    The runs: the ladder as given, its two ends alone, and another ladder where there is one.
+    """
+    history = options.data / f"{name}.parquet"
+    ladders = {"as given": options.data / f"{name}.tiers.toml", "another": LADDERS / f"{name}.tiers.toml"}
+    rows = read_history(history)
+    runs: list[dict[str, Any]] = []
+    curve: list[dict[str, Any]] = []
+    for which, path in ladders.items():
+        if not path.is_file():
+            continue
+        progress.step(f"{name}, ladder {which}")
+        outcomes = tabulate(rows, read_tiers(path))
+        why = why_not(outcomes)
+        if why is not None:
+            raise ConfigError(f"{name}, ladder {which}: cannot be judged: {why}")
+        plan = plan_folds(outcomes, options.seed)
+        require_no_leak(plan, outcomes)
+        design = extract(outcomes, progress)
+        scores = score_out_of_sample(design, plan, estimators(), options.seed, workers=options.workers)
+        runs.append(_judge(name, which, outcomes, scores, options.seed))
+        if which == "as given" and len(outcomes.ladder) > 2:
+            ends = [0, len(outcomes.ladder) - 1]
+            pair = {estimator: p[:, ends] for estimator, p in scores.items()}
+            runs.append(_judge(name, "its two ends", _only(outcomes, ends), pair, options.seed))
+        if which == "as given" and len(outcomes) > max(SIZES):
+            progress.step(f"{name}, learning curve")
+            some = {estimator: fit for estimator, fit in estimators().items() if estimator in LEARNERS}
+            curve = learning_curve(outcomes, design, some, options.seed, options.workers)
+    return runs, curve
+
+
+def _judge(
+    name: str, which: str, outcomes: Outcomes, scores: dict[str, np.ndarray[Any, Any]], seed: int
+) -> dict[str, Any]:
+    judged = np.flatnonzero(~np.isnan(scores[SUBJECT]).any(axis=1))
+    outcomes, k = outcomes.take(judged), len(outcomes.ladder)
+    texts = [prompt if isinstance(prompt, str) else json.dumps(prompt) for prompt in outcomes.prompts]
+    fixed = {"hand-rule": hand_rule(texts, k), "always-middle": always_middle(len(judged), k)}
+    comparison = compare(
+        outcomes, {e: p[judged] for e, p in scores.items()}, fixed, SUBJECT, LABELS, N_BOOT, seed
+    )
+    return {
+        "history": name,
+        "ladder": which,
+        "prompts": comparison["prompts"],
+        "groups": comparison["groups"],
+        "tiers": comparison["tiers"],
+        "contenders": [{key: entry.get(key) for key in _KEPT} for entry in comparison["contenders"]],
+        "calibration": [
+            {key: value for key, value in row.items() if key != "reliability"}
+            for row in comparison["calibration"]
+        ],
+        "verdict": decide(comparison),
+    }
+
+
+def _only(outcomes: Outcomes, tiers: list[int]) -> Outcomes:
+    """Return the outcomes on some of the tiers."""
+    ladder = outcomes.ladder
+    return replace(
+        outcomes,
+        ladder=Ladder(tuple(ladder.tiers[k] for k in tiers), ladder.pass_score),
+        score=outcomes.score[:, tiers],
+        passed=outcomes.passed[:, tiers],
+        cost_usd=outcomes.cost_usd[:, tiers],
+        cost_estimated=outcomes.cost_estimated[:, tiers],
+        mean_output_tokens=tuple(outcomes.mean_output_tokens[k] for k in tiers),
+    )
+
+
+def _documents(record: dict[str, Any], root: Path) -> dict[Path, str]:
+    """Return what each document must hold, by its path."""
+    page, readme, block = root / DOCUMENT, root / README, render_page(record)
+    return {
+        page: splice(_read(page), block, str(page)) if page.exists() else block,
+        readme: splice(_read(readme), render_table(record), str(readme)),
+    }
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as UTF-8 text ({error}); check --out") from error
+
+
+def _command(options: argparse.Namespace) -> str:
+    """Return the command as it could be typed again in the checkout, without a path of this machine."""
+    data = Path(os.path.relpath(options.data, ROOT)).as_posix()
+    seed = ["--seed", str(options.seed)] if options.seed else []
+    return shlex.join(["python", "-m", "eval", "benchmark", "--data", data, *seed])
+
+
+def _check(root: Path) -> dict[str, Any]:
+    try:
+        record = json.loads((root / RECORD).read_text(encoding="utf-8"))
+        stale = [
+            str(path.relative_to(root))
+            for path, text in _documents(record, root).items()
+            if not path.exists() or path.read_text(encoding="utf-8") != text
+        ]
+    except (OSError, ValueError, LookupError, TypeError, StopIteration) as error:
+        raise ConfigError(
+            f"--check: the documents cannot be made from {RECORD} ({type(error).__name__}: {error}); run "
+            "python -m eval benchmark --data DIR"
+        ) from error
+    if stale:
+        raise ConfigError(
+            f"--check: {', '.join(stale)} and {RECORD} disagree; run python -m eval benchmark --data DIR, and do not "
+            "edit what lies between the benchmark marks"
+        )
+    return {"checked": [DOCUMENT, README, FIGURE], "created": record["created"]}
+
+
+def _peak_mb() -> int:
+    """Return the greatest resident memory of this process and of its largest helper, in MB (10^6 bytes)."""
+    kib = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return round(kib * 1024 / 1e6)

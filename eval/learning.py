@@ -1,0 +1,87 @@
+"""Learning curves: what a number of labelled prompts is worth.
+
+Pure, given a seed. Groups are drawn until they hold as many prompts as asked for; all other groups judge. Each
+size is drawn several times, since a few hundred prompts differ much from a few hundred others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval.baselines import Estimator
+from eval.curve import sweep_prices
+from eval.design import Design
+from eval.folds import Fold, Plan
+from eval.outcomes import Outcomes
+from eval.scene import MAX_SETTINGS, Scene, serve, settings_of
+from eval.scoring import score_out_of_sample
+
+__all__ = ["SIZES", "learning_curve"]
+
+SIZES = {200: 12, 500: 8, 1500: 4, 5000: 4}
+"""Labelled prompts, and how often they are drawn."""
+
+LEAST_JUDGED = 200
+
+
+def learning_curve(
+    outcomes: Outcomes,
+    design: Design,
+    estimators: dict[str, Estimator],
+    seed: int = 0,
+    workers: int = 1,
+    tick: Callable[[str], None] = lambda _: None,
+) -> list[dict[str, Any]]:
+    """Return what estimators close of the gap when fitted on fewer prompts.
+
+    Returns
+    -------
+    list of dict
+        Per size that leaves 200 prompts to judge: prompts, draws, and per estimator under "gap_closed" the mean and
+        the standard deviation over draws.
+    """
+    rows = []
+    for size, draws in SIZES.items():
+        gaps: dict[str, list[float]] = {name: [] for name in estimators}
+        for draw in range(draws):
+            fold = _draw(outcomes, size, seed + draw)
+            if len(fold.test) < LEAST_JUDGED:
+                break
+            plan = Plan((fold,), "learning", "")
+            scores = score_out_of_sample(design, plan, estimators, seed + draw, workers=workers)
+            judged = outcomes.take(fold.test)
+            for name, p in scores.items():
+                gaps[name].append(_gap(judged, p[fold.test], seed))
+            tick(f"{size} prompts")
+        else:
+            rows.append(
+                {
+                    "prompts": size,
+                    "draws": draws,
+                    "gap_closed": {
+                        name: {"mean": float(np.mean(found)), "sd": float(np.std(found, ddof=1))}
+                        for name, found in gaps.items()
+                    },
+                }
+            )
+    return rows
+
+
+def _draw(outcomes: Outcomes, size: int, seed: int) -> Fold:
+    """Draw whole groups, in random order, until they hold enough prompts; the complete rows of the others judge."""
+    _, codes = np.unique(outcomes.groups.astype(str), return_inverse=True)
+    order = np.random.default_rng(seed).permutation(codes.max() + 1)
+    held = np.cumsum(np.bincount(codes)[order])
+    learned = order[: int(np.searchsorted(held, size)) + 1]
+    train = np.isin(codes, learned)
+    return Fold(np.flatnonzero(train), np.flatnonzero(~train & outcomes.complete))
+
+
+def _gap(outcomes: Outcomes, p: NDArray[np.float64], seed: int) -> float:
+    scene = Scene.of(outcomes, 1, seed)
+    settings = settings_of(sweep_prices(p, scene.tier_cost[0], MAX_SETTINGS), scene.cost_usd)
+    return float(scene.closed(scene.area(scene.line(*serve(scene, settings))))[0])

@@ -1,0 +1,193 @@
+"""A design is the history as rows: the texts that decisions read, tokens as they are counted, rows as they are taken."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from scipy import sparse
+
+from eval.design import Design, count_tokens, describe
+from eval.history import read_history
+from eval.outcomes import UNKNOWN, Outcomes, tabulate
+from router.embedding import StaticEmbedding
+from router.extractor import Extractor
+from router.features import FEATURE_NAMES
+from router.prompt import read_prompt
+from router.tiers import Ladder, Tier
+
+LADDER = Ladder((Tier("small", ("s",), 1.0, 2.0), Tier("large", ("l",), 10.0, 20.0)))
+
+ROWS: list[dict[str, Any]] = [
+    {"prompt_id": "a", "prompt": "hello the sum", "s": 1.0, "l": 1.0, "task": "sum", "group": "g1"},
+    {"prompt_id": "b", "prompt": "", "s": 0.0, "l": 0.0, "task": None, "group": "g1"},
+    {"prompt_id": "c", "prompt": "the the the", "s": None, "l": 1.0, "task": "list", "group": "g2"},
+    {
+        "prompt_id": "d",
+        "prompt": [{"role": "system", "content": "code"}, {"role": "user", "content": "list please"}],
+        "s": 0.0,
+        "l": 1.0,
+        "task": "list",
+        "group": "g3",
+    },
+]
+
+
+def outcomes_of(folder: Path, rows: list[dict[str, Any]]) -> Outcomes:
+    lines = []
+    for row in rows:
+        for model in ("s", "l"):
+            if row[model] is not None:
+                key = "prompt" if isinstance(row["prompt"], str) else "messages"
+                named = {name: row[name] for name in row if name not in ("s", "l", "prompt")}
+                lines.append({**named, key: row["prompt"], "model": model, "score": row[model]})
+    path = folder / "history.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return tabulate(read_history(path), LADDER)
+
+
+@pytest.fixture(scope="module")
+def extractor(toy_embedding: Path) -> Extractor:
+    return Extractor(StaticEmbedding.load(toy_embedding))
+
+
+@pytest.fixture
+def outcomes(tmp_path: Path) -> Outcomes:
+    return outcomes_of(tmp_path, ROWS)
+
+
+def design_of(outcomes: Outcomes, extractor: Extractor) -> Design:
+    return describe(outcomes, extractor.extract_many(outcomes.prompts), extractor)
+
+
+# From outcomes to rows
+
+
+def test_every_column_is_that_of_the_history(outcomes: Outcomes, extractor: Extractor) -> None:
+    design = design_of(outcomes, extractor)
+    n = len(outcomes)
+    assert (n, 2) == (len(design), design.n_tiers)
+    np.testing.assert_array_equal(extractor.extract_many(outcomes.prompts), design.X)
+    assert (8, 8 + len(FEATURE_NAMES)) == (design.dimension, design.X.shape[1])
+    np.testing.assert_array_equal(outcomes.passed, design.passed)
+    np.testing.assert_array_equal(outcomes.label(), design.label)
+    assert design.cost_usd is not None
+    np.testing.assert_array_equal(outcomes.cost_usd, design.cost_usd)
+    assert outcomes.groups.tolist() == (design.groups.tolist() if design.groups is not None else None)
+    assert design.tasks is not None
+    by_id = dict(zip(outcomes.prompt_ids, design.tasks, strict=True))
+    assert {row["prompt_id"]: row["task"] for row in ROWS if row["prompt_id"] in by_id} == by_id
+    assert UNKNOWN in design.label
+
+
+def test_texts_and_tokens_are_what_a_decision_reads(outcomes: Outcomes, extractor: Extractor) -> None:
+    design = design_of(outcomes, extractor)
+    assert design.tokens is not None
+    assert (len(design), extractor.embedding.n_ids) == design.tokens.shape
+    for prompt, text, counts in zip(outcomes.prompts, design.texts, design.tokens.toarray(), strict=True):
+        assert read_prompt(prompt).text == text
+        ids = extractor.embedding.token_ids(text)
+        np.testing.assert_array_equal(np.bincount(ids, minlength=extractor.embedding.n_ids), counts)
+    assert design.tokens.max() == 3  # the the the
+
+
+def test_long_prompts_are_read_at_both_ends_alone(tmp_path: Path, extractor: Extractor) -> None:
+    prompt = "sum " + "the " * 20_000 + "list"
+    outcomes = outcomes_of(tmp_path, [{**ROWS[0], "prompt": prompt}, *ROWS[2:]])
+    design = design_of(outcomes, extractor)
+    (row,) = np.flatnonzero(outcomes.prompt_ids == "a")
+    assert design.tokens is not None
+    assert len(design.texts[row]) < len(prompt) / 4
+    assert design.tokens[[row]].sum() < 20_000 / 4
+    assert (design.texts[row].startswith("sum"), design.texts[row].endswith("list")) == (True, True)
+
+
+def test_equal_texts_are_still_one_dimension(tmp_path: Path, extractor: Extractor) -> None:
+    rows = [{**ROWS[0], "prompt_id": f"p{i}", "group": f"g{i}"} for i in range(3)]
+    design = design_of(outcomes_of(tmp_path, rows), extractor)
+    assert ((3,), object) == (design.texts.shape, design.texts.dtype)
+    assert ["hello the sum"] * 3 == design.texts.tolist()
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ({"task": ["a", None], "feature": ["x", "y"]}, ["a", None]),
+        ({"task": [None, None], "feature": ["x", None]}, ["x", None]),
+        ({"feature": ["x", "y"]}, ["x", "y"]),
+        ({"task": [None, None], "feature": [None, None]}, None),
+        ({"source": ["x", "y"]}, None),
+        ({}, None),
+    ],
+)
+def test_tasks_are_the_task_tags_or_else_the_features(
+    tags: dict[str, list[str | None]], expected: list[str | None] | None, tmp_path: Path, extractor: Extractor
+) -> None:
+    two = outcomes_of(tmp_path, ROWS).take(np.arange(2))
+    design = design_of(
+        replace(two, tags={name: np.array(values, object) for name, values in tags.items()}), extractor
+    )
+    assert expected == (None if design.tasks is None else design.tasks.tolist())
+
+
+# Some of the rows
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [np.array([2, 0]), np.array([True, False, True, True]), np.array([], np.intp), np.array([1, 1, 1])],
+    ids=["order", "mask", "none", "again"],
+)
+def test_take_takes_the_same_rows_of_every_column(rows: Any, tmp_path: Path, extractor: Extractor) -> None:
+    base = outcomes_of(tmp_path, [{**row, "prompt": row["prompt"] or "a"} for row in ROWS])
+    design = design_of(base, extractor)
+    part = design.take(rows)
+    index = np.arange(len(design))[rows]
+    assert (len(index), design.dimension, 2) == (len(part), part.dimension, part.n_tiers)
+    for field in fields(Design):
+        whole, taken = getattr(design, field.name), getattr(part, field.name)
+        if field.name == "tokens":
+            assert isinstance(taken, sparse.csr_array)
+            np.testing.assert_array_equal(whole.toarray()[index], taken.toarray())
+        elif field.name != "dimension":
+            assert whole.dtype == taken.dtype
+            np.testing.assert_array_equal(whole[index], taken)
+
+
+def test_what_is_missing_stays_missing(outcomes: Outcomes, extractor: Extractor) -> None:
+    bare = replace(design_of(outcomes, extractor), tokens=None, tasks=None, groups=None, cost_usd=None)
+    part = bare.take(np.array([0]))
+    assert [None] * 4 == [part.tokens, part.tasks, part.groups, part.cost_usd]
+
+
+# Counting
+
+
+def test_counts_by_hand() -> None:
+    counts = count_tokens([[2, 0, 2], [], [3]], 5)
+    assert [[1, 0, 2, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 1, 0]] == counts.toarray().tolist()
+    assert 3 == counts.nnz
+    assert (np.float64, np.int32, np.int32) == (counts.dtype, counts.indices.dtype, counts.indptr.dtype)
+
+
+@given(ids=st.lists(st.lists(st.integers(0, 6), max_size=30), max_size=8))
+@example(ids=[])
+@example(ids=[[]])
+def test_counts_are_those_of_each_prompt(ids: list[list[int]]) -> None:
+    counts = count_tokens(ids, 7)
+    assert (len(ids), 7) == counts.shape
+    for row, found in zip(ids, counts.toarray(), strict=True):
+        assert [row.count(i) for i in range(7)] == found.tolist()
+    assert counts.has_canonical_format
+    assert (counts.data > 0).all()
+
+
+def test_an_id_beyond_the_table_is_refused() -> None:
+    with pytest.raises(ValueError, match="index"):
+        count_tokens([[0, 5]], 5)
