@@ -21,15 +21,17 @@ DEMO_PACKAGES := -e '.[train]'
 DEV_PACKAGES := -e '.[train,dev]'
 EMBED_PACKAGES := '$(TORCH)' -e '.[embed]' 'pytest>=8.3'
 
-.PHONY: help demo test test-embed check fix bench model clean
+.PHONY: help demo test test-embed test-browser check fix bench benchmark model clean
 
 help:
 	@echo "make demo        fit a router on a small synthetic history, and route three prompts"
 	@echo "make test        the whole test suite"
+	@echo "make test-browser  the report in headless Chromium (Debian: chromium, chromium-driver)"
 	@echo "make test-embed  the tests of the distillation, with CPU torch"
 	@echo "make check       what CI checks, changing nothing"
 	@echo "make fix         format, and mend what can be mended"
 	@echo "make bench       speed, memory and size"
+	@echo "make benchmark   quality: every estimator on every history (DATA=folder), into docs/BENCHMARKS.md"
 	@echo "make model       fit the default model again (DATA=folder with the histories)"
 
 $(VENV)/.demo: pyproject.toml
@@ -44,6 +46,9 @@ $(EMBED_VENV)/.ready: pyproject.toml
 demo: $(VENV)/.demo
 	@$(BIN)/python -m training synthetic --out demo >/dev/null
 	@$(BIN)/python -m training fit --history demo/history.parquet --tiers demo/tiers.toml --out demo/model >demo/fit.json
+	@$(BIN)/python -m eval report --model demo/model --history demo/history.parquet --tiers demo/tiers.toml \
+		--out demo/report >demo/report.json; code=$$?; case $$code in 0|10|11|12) ;; *) exit $$code ;; esac
+	@echo; echo "The report as a page: demo/report/report.html"
 	@echo; echo "Three prompts, routed by the model just fitted:"
 	@for prompt in \
 		"Extract the order number from: order A-2291 was shipped on Monday." \
@@ -55,6 +60,9 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto tests
 
+test-browser: $(VENV)/.dev
+	$(BIN)/python -m pytest -m browser tests/browser
+
 test-embed: $(EMBED_VENV)/.ready
 	@# Cut off from tests/conftest.py, whose fixtures need what this environment does not have.
 	$(EMBED_VENV)/bin/python -m pytest -m embed --confcutdir tests/embed tests/embed
@@ -63,6 +71,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m eval benchmark --check
 
 fix: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
@@ -73,6 +82,9 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m bench.footprint
 	$(BIN)/python -m bench.decision --data $(DATA)
 	$(BIN)/python -m bench.fit --data $(DATA) --sizes 10000 30000 100000
+
+benchmark: $(VENV)/.demo
+	$(BIN)/python -m eval benchmark --data $(DATA)
 
 model: $(VENV)/.demo
 	$(BIN)/python -m training fit --history $(DATA)/mmlu_pro.parquet $(DATA)/zeroeval.parquet $(DATA)/llmrouter_uiuc.parquet \

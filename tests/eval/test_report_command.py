@@ -179,11 +179,11 @@ def test_with_times_the_past_judges_the_future_and_a_split_plays_no_part(by_time
 
 
 def test_the_same_seed_gives_the_same_report_by_more_workers_too_and_replaces_it(
-    timed: Any, by_time: Any, evaluate_apart: Command, tmp_path: Path
+    timed: Any, by_time: Any, evaluate_here: Command, tmp_path: Path
 ) -> None:
     first, out = by_time[1], tmp_path / "out"
     shutil.copytree(by_time[2], out)
-    done = report(evaluate_apart, timed[1], out, "--seed", "4", "--workers", "2")
+    done = report(evaluate_here, timed[1], out, "--seed", "4", "--workers", "2")
     again = require_readable(done, out)
     differ = {key for key in first if first[key] != again[key]}
     assert differ <= {"created", "command"}
@@ -475,7 +475,9 @@ def test_with_the_disk_full_the_old_report_stays(any_report: Path, tmp_path: Pat
     for room in (0, largest // 2):
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
         try:
-            with pytest.raises(ConfigError, match="cannot be written .*; make room or name another folder"):
+            with pytest.raises(
+                ConfigError, match=r"cannot be written \(.*\); make room or name another folder"
+            ):
                 write_report(document, out)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -485,10 +487,37 @@ def test_with_the_disk_full_the_old_report_stays(any_report: Path, tmp_path: Pat
     assert FILES == sorted(path.name for path in out.iterdir())
 
 
-def test_a_folder_that_cannot_be_written_is_refused_before_any_work(
-    evaluate_here: Command, planted: tuple[Path, Path]
+LOCKED = """
+import os, sys
+import eval.report
+from eval.__main__ import main
+if os.getuid() == 0:  # root may write anywhere: be nobody, who may read what lies in the current folder
+    os.setgid(65534)
+    os.setuid(65534)
+sys.exit(main(["report", "--history", "none.csv", "--tiers", "none.toml", "--out", "locked/report"]))
+"""
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_any_work(python: Command, tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir()
+    tmp_path.chmod(0o755)
+    (tmp_path / "locked").chmod(0o555)
+    done = python("-c", LOCKED, cwd=tmp_path, PYTHONPATH=str(ROOT))
+    (tmp_path / "locked").chmod(0o755)
+    sentence = "error: --out locked/report: locked is not writable; name another folder\n"
+    assert (3, b"", sentence) == (done.returncode, done.stdout, done.stderr.decode())
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(any_report: Path) -> None:
+    document = json.loads((any_report / "report.json").read_bytes())
+    with pytest.raises(ConfigError, match=r"--out /proc/report: cannot be written \(.*\); make room"):
+        write_report(document, Path("/proc/report"))  # where not even root may write
+
+
+def test_a_process_of_its_own_exits_with_the_verdict(
+    evaluate_apart: Command, write: Write, draw: Draw, texts: list[str], tmp_path: Path
 ) -> None:
-    done = report(evaluate_here, planted, Path("/proc/report"))  # where not even root may write
-    assert 3 == done.code
-    assert "error: --out /proc/report: " in done.err
-    assert "extracting" not in done.err
+    files = write(tmp_path, texts[:12], draw(12, (0.4, 0.6, 0.8), seed=0))
+    done = report(evaluate_apart, files, tmp_path / "out")
+    assert "CANNOT TELL" == require_readable(done, tmp_path / "out")["verdict"]["word"]
+    assert 12 == done.code

@@ -188,7 +188,7 @@ def test_the_member_that_knows_is_chosen(knowing: str) -> None:
 
 def test_what_is_left_out_has_no_part() -> None:
     truth, passed, cost = routable(20_000, 1)
-    margins = {"trees": truth, "linear": -truth, "length": noise(20_000, 2)}
+    margins = {"trees": truth, "linear": -5.0 * truth, "length": noise(20_000, 2)}
     selection = select(margins, passed, cost)
     assert "linear" not in selection.members
     assert set(selection.members) == set(selection.weights) == set(selection.scale)
@@ -294,8 +294,8 @@ def test_what_is_overfitted_to_all_rows_does_not_look_good() -> None:
     loss = [np.mean([log_loss(p[:, k], passed[:, k]) for k in range(3)]) for p in (in_sample, honest)]
     assert loss[0] < np.log(2) < loss[1]
     gain = [np.corrcoef(p[:, 2] - p[:, 0], passed[:, 2] - passed[:, 0])[0, 1] for p in (in_sample, honest)]
-    assert gain[0] > 0.15
-    assert gain[1] < 0.08
+    assert gain[0] > 0.1
+    assert gain[1] < 0.05
 
 
 def test_each_fold_is_scored_by_a_selection_on_the_others() -> None:
