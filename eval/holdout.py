@@ -20,7 +20,7 @@ from eval.split import SPLIT_METHODS, split_rows
 from router.artifact import sha256_of
 from router.errors import ConfigError
 
-__all__ = ["held_out"]
+__all__ = ["held_out", "require_unseen"]
 
 
 def held_out(outcomes: Outcomes, history: Sequence[Path], manifest: dict[str, Any]) -> Plan:
@@ -41,7 +41,7 @@ def held_out(outcomes: Outcomes, history: Sequence[Path], manifest: dict[str, An
     try:
         split = manifest["data"]["split"]
         method, seed = str(split["method"]), int(split["seed"])
-        fitted_on = {file["sha256"] for file in manifest["data"]["files"]}
+        fitted_on = _fitted_on(manifest)
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(
             "model: its manifest does not say how its history was divided, so what it saw cannot be told; fit again, "
@@ -68,6 +68,29 @@ def held_out(outcomes: Outcomes, history: Sequence[Path], manifest: dict[str, An
         f"{int((~test).sum()):,}."
     )
     return Plan((fold,), "held-out", sentence)
+
+
+def require_unseen(history: Sequence[Path], manifest: dict[str, Any]) -> None:
+    """Refuse a history said to be unseen of which the manifest says otherwise, as far as it says.
+
+    Raises
+    ------
+    ConfigError
+        The model was fitted on one of these very files.
+    """
+    try:
+        fitted_on = _fitted_on(manifest)
+    except (KeyError, TypeError):
+        return
+    for path in history:
+        if sha256_of(path) in fitted_on:
+            raise ConfigError(
+                f"--unseen: the model was fitted on {path}; leave --unseen out, and what it held out of it judges"
+            )
+
+
+def _fitted_on(manifest: dict[str, Any]) -> set[str]:
+    return {file["sha256"] for file in manifest["data"]["files"]}
 
 
 def _newer(outcomes: Outcomes, learned_until: object) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -27,7 +27,7 @@ from eval.estimators import SUBJECT, estimators
 from eval.evaluate import SCHEMA, evaluate, undecided
 from eval.folds import Plan, plan_folds
 from eval.history import read_history
-from eval.holdout import held_out
+from eval.holdout import held_out, require_unseen
 from eval.outcomes import Outcomes, tabulate
 from eval.progress import Progress
 from eval.report_html import render_html
@@ -218,12 +218,14 @@ def plan_for(
     if router is None:
         return plan_folds(outcomes, options.seed), None, None, None
     if options.unseen:
+        require_unseen(options.history, router.manifest.document)
         # By group even where there are times: by time, the oldest prompts would judge nothing.
         folds = plan_folds(replace(outcomes, timestamp=None), options.seed)
         plan = Plan(
             folds.folds,
             folds.method,
-            f"The model saw none of these prompts, so it is said. Baselines: {folds.text[0].lower()}{folds.text[1:]}",
+            "All prompts judge the model, which is said to have seen none of them. Baselines, "
+            f"{folds.text[0].lower()}{folds.text[1:]}",
         )
     else:
         plan = held_out(outcomes, options.history, router.manifest.document)
