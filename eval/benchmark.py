@@ -30,6 +30,7 @@ from eval.learning import SIZES, learning_curve
 from eval.outcomes import Outcomes, tabulate
 from eval.progress import Progress
 from eval.report import check_numbers, default_workers, extract, write_aside
+from eval.report_histories import render_svg
 from eval.scoring import score_out_of_sample
 from eval.verdict import decide, why_not
 from router import ConfigError
@@ -113,6 +114,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "seconds": round(time.monotonic() - start),
         "peak_mb": _peak_mb(),
         "runs": histories,
+        "learning": curves,
     }
     recorded = json.dumps(record, indent=1, allow_nan=False) + "\n"
     write_aside({options.out / RECORD: recorded, **_documents(record, options.out)})
@@ -212,9 +214,11 @@ def _only(outcomes: Outcomes, tiers: list[int]) -> Outcomes:
 def _documents(record: dict[str, Any], root: Path) -> dict[Path, str]:
     """Return what each document must hold, by its path."""
     page, readme, block = root / DOCUMENT, root / README, render_page(record)
+    given = [run for run in record["runs"] if run["ladder"] == "as given"]
     return {
         page: splice(_read(page), block, str(page)) if page.exists() else block,
         readme: splice(_read(readme), render_table(record), str(readme)),
+        root / FIGURE: render_svg(given),
     }
 
 

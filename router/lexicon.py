@@ -15,9 +15,13 @@ from numpy.typing import NDArray
 
 from router.errors import ArtifactError
 
-__all__ = ["LEXICON_FILE", "Lexicon"]
+__all__ = ["LEXICON_FILE", "MARGIN_LIMIT", "Lexicon"]
 
 LEXICON_FILE = "lexicon.npy"
+
+MARGIN_LIMIT = 4.0
+"""Log odds that a lexicon can add or take. Prompts of a history stay within 3; a word that is repeated a thousand
+times must not decide by its number."""
 
 
 class Lexicon:
@@ -73,4 +77,7 @@ class Lexicon:
         """
         total: NDArray[np.float32] = self._table[ids].sum(axis=0)
         norm = total[0]
-        return total[1:] / np.sqrt(norm) if norm > 0.0 else np.zeros(self.columns, np.float32)
+        if not norm > 0.0:
+            return np.zeros(self.columns, np.float32)
+        margins: NDArray[np.float32] = np.clip(total[1:] / np.sqrt(norm), -MARGIN_LIMIT, MARGIN_LIMIT)
+        return margins

@@ -163,7 +163,7 @@ def select(margins: dict[str, Floats], passed: NDArray[np.float32], cost_usd: Fl
 def cross_fit(
     validation: CrossValidation, passed: NDArray[np.float32], cost_usd: Floats, names: tuple[str, ...]
 ) -> Floats:
-    """Return float64 (n, k) probabilities of which no row's own outcome is a part. Pure.
+    """Return float64 (n, k) out-of-fold probabilities, given the margins. Pure.
 
     Each fold is scored by margins from the other folds, weighted and calibrated on the other folds.
     """

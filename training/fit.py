@@ -290,7 +290,7 @@ def _newest(outcomes: Outcomes, rows: NDArray[np.bool_]) -> str | None:
     """Return the newest timestamp of some rows, ISO 8601 in UTC; None where none of them has one."""
     stamps = np.empty(0, "datetime64[us]")
     if outcomes.timestamp is not None:
-        # Microseconds, cut off: what is read back is never newer than what was learned from by as much as one.
+        # Cut off to microseconds, as an evaluation cuts the rows that it compares with this.
         stamps = outcomes.timestamp[rows].astype("datetime64[us]")
         stamps = stamps[~np.isnat(stamps)]
     return f"{stamps.max().item().isoformat()}+00:00" if len(stamps) else None

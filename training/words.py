@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from eval.design import Design
+from router.lexicon import MARGIN_LIMIT
 from training.graph import Graph
 from training.logistic import Floats, fit_logistic
 
@@ -66,7 +67,7 @@ class Words:
         norm = np.sqrt(rows.tokens @ self.lexicon[:, 0].astype(np.float64))
         sums = rows.tokens @ self.lexicon[:, 1:].astype(np.float64)
         scaled = np.divide(sums, norm[:, None], out=np.zeros_like(sums), where=norm[:, None] > 0.0)
-        return np.asarray(scaled + self.bias)
+        return np.asarray(np.clip(scaled, -MARGIN_LIMIT, MARGIN_LIMIT) + self.bias)
 
     def export(self, graph: Graph, x: str, scale: Floats) -> str:
         """Write one Gemm that picks the lexicon's columns."""

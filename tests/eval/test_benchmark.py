@@ -16,7 +16,7 @@ from eval.benchmark_page import END, START, render_page, render_table, splice
 from router.errors import ConfigError
 
 Command = Callable[..., Any]
-DOCUMENTS = ("README.md", "docs/BENCHMARKS.md", "docs/benchmarks.json")
+DOCUMENTS = ("README.md", "docs/BENCHMARKS.md", "docs/benchmarks.json", "docs/gap-closed.svg")
 README = f"# A toy\n\nBefore.\n\n{START}\nold\n{END}\n\nAfter.\n"
 
 
@@ -77,8 +77,13 @@ def test_it_measures_every_history_on_every_ladder(measured: tuple[Any, Path]) -
     assert record["command"].startswith("python -m eval benchmark --data ")
     assert record["command"].endswith("--seed 2")
     assert record["peak_mb"] > 0
+    assert {} == record["learning"]  # of histories so small
     assert {path.name for path in root.iterdir()} == {"README.md", "docs"}
-    assert {path.name for path in (root / "docs").iterdir()} == {"BENCHMARKS.md", "benchmarks.json"}
+    assert {path.name for path in (root / "docs").iterdir()} == {
+        "BENCHMARKS.md",
+        "benchmarks.json",
+        "gap-closed.svg",
+    }
 
 
 def test_the_two_ends_are_the_same_as_a_ladder_of_two(measured: tuple[Any, Path]) -> None:
@@ -133,7 +138,8 @@ def edit(path: Path, old: str, new: str) -> None:
     [
         ("README.md", "three |", "three! |", "README.md and docs/benchmarks.json disagree"),
         ("docs/BENCHMARKS.md", "gap closed", "gap open", "docs/BENCHMARKS.md and docs/benchmarks.json disagree"),
-        ("docs/benchmarks.json", '"prompts": 60', '"prompts": 61', "docs/BENCHMARKS.md, README.md and docs"),
+        ("docs/benchmarks.json", '"prompts": 60', '"prompts": 61', "docs/BENCHMARKS.md, README.md, docs/gap-closed.svg and"),
+        ("docs/gap-closed.svg", "tierwise", "tierwide", "docs/gap-closed.svg and docs/benchmarks.json disagree"),
         ("docs/benchmarks.json", "{", "", "JSONDecodeError"),
         ("docs/benchmarks.json", '"runs"', '"ruins"', "KeyError"),
         ("docs/benchmarks.json", '"name": "length"', '"name": "width"', "StopIteration"),
