@@ -43,6 +43,7 @@ from router.tiers import Ladder, read_tiers
 __all__ = ["add_arguments", "extract", "run", "write_report"]
 
 N_BOOT = 1000
+WORTH_WORKERS = 1000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -205,7 +206,8 @@ def _evaluate(
             epsilon=epsilon,
             n_boot=N_BOOT,
             seed=options.seed,
-            workers=options.workers,
+            # Other processes need seconds to start, which a small history does not take to fit.
+            workers=options.workers if len(outcomes) >= WORTH_WORKERS else 1,
             with_prompts=options.show_prompts,
             tick=tick,
         )
