@@ -1,0 +1,72 @@
+"""Learning curves: whole groups teach, all others judge, and sizes that leave too few to judge are left out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_metrics import drawn
+
+from eval import learning
+from eval.design import Design
+from eval.learning import LEAST_JUDGED, learning_curve
+from eval.outcomes import Outcomes
+
+Seen = list[tuple[set[str], set[str]]]
+
+
+def history(n: int, seed: int = 0) -> tuple[Outcomes, Design]:
+    """Outcomes, and a design whose first shape feature is the truth and whose texts are the groups."""
+    p, outcomes = drawn(n, seed)
+    outcomes = replace(outcomes, groups=np.array([f"g{i % (n // 3)}" for i in range(n)], dtype=object))
+    X = np.hstack([np.zeros((n, 2)), p]).astype(np.float32)
+    return outcomes, Design(X, 2, outcomes.groups, outcomes.passed, np.zeros(n, np.int8))
+
+
+def test_no_group_teaches_and_judges_and_sizes_are_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "SIZES", {100: 3, 250: 2})
+    outcomes, design = history(600)
+    seen: Seen = []
+    sizes = []
+
+    def spy(train: Design, test: Design, _seed: int) -> np.ndarray:
+        seen.append((set(train.texts), set(test.texts)))
+        sizes.append(len(train))
+        return np.clip(test.X[:, 2:].astype(np.float64), 0, 1)
+
+    curve = learning_curve(outcomes, design, {"spy": spy})
+    assert [100, 250] == [row["prompts"] for row in curve]
+    assert [3, 2] == [row["draws"] for row in curve]
+    assert 5 == len(seen)
+    assert all(not taught & judged for taught, judged in seen)
+    assert all(100 <= size < 103 for size in sizes[:3])
+    assert all(250 <= size < 253 for size in sizes[3:])
+    assert len({frozenset(taught) for taught, _ in seen}) == len(seen)
+
+
+def test_what_knows_closes_more_than_what_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "SIZES", {100: 3})
+    outcomes, design = history(900)
+    rng = np.random.default_rng(3)
+    gaps = learning_curve(
+        outcomes,
+        design,
+        {
+            "knows": lambda _train, test, _seed: np.clip(test.X[:, 2:].astype(np.float64), 0, 1),
+            "guesses": lambda _train, test, _seed: rng.random(test.passed.shape),
+        },
+    )[0]["gap_closed"]
+    assert gaps["knows"]["mean"] > gaps["guesses"]["mean"] + 0.1
+    assert gaps["knows"]["sd"] >= 0
+
+
+def test_a_size_that_leaves_too_few_to_judge_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "SIZES", {100: 2, 500: 2})
+    outcomes, design = history(500 + LEAST_JUDGED - 50)
+    curve = learning_curve(
+        outcomes, design, {"half": lambda _train, test, _seed: np.full(test.passed.shape, 0.5)}
+    )
+    assert [100] == [row["prompts"] for row in curve]
+    # It only knows the two ends of the ladder, which are worse than mixing all three tiers.
+    assert curve[0]["gap_closed"]["half"]["mean"] < 0
