@@ -159,7 +159,10 @@ def _measure(
         plan = plan_folds(outcomes, options.seed)
         require_no_leak(plan, outcomes)
         design = extract(outcomes, progress)
-        scores = score_out_of_sample(design, plan, estimators(), options.seed, workers=options.workers)
+        with progress.bar(len(estimators()) * len(plan.folds), "fit") as bar:
+            scores = score_out_of_sample(
+                design, plan, estimators(), options.seed, lambda _: bar.update(), options.workers
+            )
         runs.append(_judge(name, which, outcomes, scores, options.seed))
         if which == "as given" and len(outcomes.ladder) > 2:
             ends = [0, len(outcomes.ladder) - 1]
@@ -168,7 +171,10 @@ def _measure(
         if which == "as given" and len(outcomes) > max(SIZES):
             progress.step(f"{name}, learning curve")
             some = {estimator: fit for estimator, fit in estimators().items() if estimator in LEARNERS}
-            curve = learning_curve(outcomes, design, some, options.seed, options.workers)
+            with progress.bar(sum(SIZES.values()), "draw") as bar:
+                curve = learning_curve(
+                    outcomes, design, some, options.seed, options.workers, lambda _: bar.update()
+                )
     return runs, curve
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from joblib import delayed
 from numpy.typing import NDArray
 
 from eval.baselines import Estimator
@@ -17,6 +18,7 @@ from eval.curve import sweep_prices
 from eval.design import Design
 from eval.folds import Fold, Plan
 from eval.outcomes import Outcomes
+from eval.parallel import run_calls
 from eval.scene import MAX_SETTINGS, Scene, serve, settings_of
 from eval.scoring import score_out_of_sample
 
@@ -44,31 +46,51 @@ def learning_curve(
         Per size that leaves 200 prompts to judge: prompts, draws, and per estimator under "gap_closed" the mean and
         the standard deviation over draws.
     """
-    rows = []
-    for size, draws in SIZES.items():
-        gaps: dict[str, list[float]] = {name: [] for name in estimators}
-        for draw in range(draws):
-            fold = _draw(outcomes, size, seed + draw)
-            if len(fold.test) < LEAST_JUDGED:
-                break
-            plan = Plan((fold,), "learning", "")
-            scores = score_out_of_sample(design, plan, estimators, seed + draw, workers=workers)
-            judged = outcomes.take(fold.test)
-            for name, p in scores.items():
-                gaps[name].append(_gap(judged, p[fold.test], seed))
-            tick(f"{size} prompts")
-        else:
-            rows.append(
-                {
-                    "prompts": size,
-                    "draws": draws,
-                    "gap_closed": {
-                        name: {"mean": float(np.mean(found)), "sd": float(np.std(found, ddof=1))}
-                        for name, found in gaps.items()
-                    },
-                }
-            )
-    return rows
+    plans = {
+        (size, draw): Plan((_draw(outcomes, size, seed + draw),), "learning", "")
+        for size, draws in SIZES.items()
+        for draw in range(draws)
+    }
+    too_large = {size for (size, _), plan in plans.items() if len(plan.folds[0].test) < LEAST_JUDGED}
+    calls = (
+        delayed(_measure)(size, draw, outcomes, design, plan, estimators, seed)
+        for (size, draw), plan in plans.items()
+        if size not in too_large
+    )
+    gaps: dict[int, dict[int, dict[str, float]]] = {size: {} for size in SIZES if size not in too_large}
+    for size, draw, found in run_calls(calls, workers):
+        gaps[size][draw] = found
+        tick(f"{size} prompts")
+    return [
+        {
+            "prompts": size,
+            "draws": len(draws),
+            "gap_closed": {
+                name: _spread([draws[draw][name] for draw in sorted(draws)]) for name in estimators
+            },
+        }
+        for size, draws in gaps.items()
+    ]
+
+
+def _measure(
+    size: int,
+    draw: int,
+    outcomes: Outcomes,
+    design: Design,
+    plan: Plan,
+    estimators: dict[str, Estimator],
+    seed: int,
+) -> tuple[int, int, dict[str, float]]:
+    """Return the gap that each estimator closes on one draw, and which draw it is."""
+    scores = score_out_of_sample(design, plan, estimators, seed + draw)
+    test = plan.folds[0].test
+    judged = outcomes.take(test)
+    return size, draw, {name: _gap(judged, p[test], seed) for name, p in scores.items()}
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1))}
 
 
 def _draw(outcomes: Outcomes, size: int, seed: int) -> Fold:

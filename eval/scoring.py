@@ -6,11 +6,11 @@ that it predicts, so it cannot lean on them by mistake.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -18,6 +18,7 @@ from eval.baselines import Estimator
 from eval.design import Design
 from eval.folds import Fold, Plan
 from eval.outcomes import UNKNOWN
+from eval.parallel import run_calls
 
 __all__ = ["score_out_of_sample"]
 
@@ -69,21 +70,10 @@ def score_out_of_sample(
         delayed(_score_fold)(name, number, estimators[name], design, plan.folds[number], seed)
         for name, number in tasks
     )
-    for name, number, p in _run(calls, min(workers, len(tasks))):
+    for name, number, p in run_calls(calls, min(workers, len(tasks))):
         scores[name][plan.folds[number].test] = p
         tick(name)
     return scores
-
-
-def _run(
-    calls: Iterator[tuple[Callable[..., tuple[str, int, Floats]], tuple[object, ...], dict[str, object]]],
-    workers: int,
-) -> Iterator[tuple[str, int, Floats]]:
-    """Make calls, here or spread over processes, and yield what they return as it comes."""
-    if workers <= 1:
-        return (function(*arguments) for function, arguments, _ in calls)
-    # Interrupting or closing the generator ends the workers at once.
-    return iter(Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered")(calls))
 
 
 def _score_fold(

@@ -70,3 +70,18 @@ def test_a_size_that_leaves_too_few_to_judge_is_left_out(monkeypatch: pytest.Mon
     assert [100] == [row["prompts"] for row in curve]
     # It only knows the two ends of the ladder, which are worse than mixing all three tiers.
     assert curve[0]["gap_closed"]["half"]["mean"] < 0
+
+
+def test_processes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "SIZES", {100: 3, 250: 2})
+    outcomes, design = history(600)
+    ticks: list[str] = []
+
+    def guesses(train: Design, test: Design, seed: int) -> np.ndarray:
+        return np.random.default_rng(seed + len(train)).random(test.passed.shape)
+
+    alone = learning_curve(outcomes, design, {"guesses": guesses}, seed=5)
+    assert alone == learning_curve(
+        outcomes, design, {"guesses": guesses}, seed=5, workers=2, tick=ticks.append
+    )
+    assert sorted(ticks) == ["100 prompts"] * 3 + ["250 prompts"] * 2
