@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from eval.baselines import LABELS, always_middle, hand_rule
@@ -45,8 +46,12 @@ DOCUMENT, RECORD, README, FIGURE = (
     "docs/BENCHMARKS.md", "docs/benchmarks.json", "README.md", "docs/gap-closed.svg",
 )  # fmt: skip
 N_BOOT = 1000
+REPEATS = 3
+"""Ways of folding, each with fits of its own: on small histories, one way is a matter of luck."""
 LEARNERS = (SUBJECT, "length", "logistic-embedding", "logistic-tfidf", "lightgbm")
 """What the learning curves compare."""
+
+Floats = NDArray[np.float64]
 
 # What the documents show of a contender; the rest of a comparison is a report's.
 _KEPT = ("name", "label", "kind", "gap_closed", "hull_gap_closed", "lead", "saving_at_quality", "at_97", "two_tier",
@@ -74,6 +79,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--seed", type=int, default=0, metavar="N", help="same seed, same figures (default: %(default)s)")
     add(
+        "--repeats",
+        type=int,
+        default=REPEATS,
+        metavar="N",
+        help="ways of folding, all of which count (default: %(default)s)",
+    )
+    add(
         "--workers",
         type=int,
         default=default_workers(),
@@ -87,6 +99,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     if options.check:
         return _check(options.out)
     check_numbers(options)
+    if options.repeats < 1:
+        raise ConfigError(f"--repeats is 1 or more; found {options.repeats}")
     if options.data is None:
         raise ConfigError("--data: name the folder with the histories, or use --check to compare documents")
     for path in (options.out / README, options.out / DOCUMENT):  # before an hour's work, not after it
@@ -109,6 +123,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "created": datetime.now(UTC).date().isoformat(),
         "command": _command(options),
         "seed": options.seed,
+        "repeats": options.repeats,
         "n_boot": N_BOOT,
         "workers": options.workers,
         "seconds": round(time.monotonic() - start),
@@ -156,17 +171,22 @@ def _measure(
         why = why_not(outcomes)
         if why is not None:
             raise ConfigError(f"{name}, ladder {which}: cannot be judged: {why}")
-        plan = plan_folds(outcomes, options.seed)
-        require_no_leak(plan, outcomes)
         design = extract(outcomes, progress)
-        with progress.bar(len(estimators()) * len(plan.folds), "fit") as bar:
-            scores = score_out_of_sample(
-                design, plan, estimators(), options.seed, lambda _: bar.update(), options.workers
-            )
+        seeds = [(options.seed + repeat) % 2**32 for repeat in range(options.repeats)]
+        plans = [plan_folds(outcomes, seed) for seed in seeds]
+        with progress.bar(len(estimators()) * sum(len(plan.folds) for plan in plans), "fit") as bar:
+            scores = []
+            for seed, plan in zip(seeds, plans, strict=True):
+                require_no_leak(plan, outcomes)
+                scores.append(
+                    score_out_of_sample(
+                        design, plan, estimators(), seed, lambda _: bar.update(), options.workers
+                    )
+                )
         runs.append(_judge(name, which, outcomes, scores, options.seed))
         if which == "as given" and len(outcomes.ladder) > 2:
             ends = [0, len(outcomes.ladder) - 1]
-            pair = {estimator: p[:, ends] for estimator, p in scores.items()}
+            pair = [{estimator: p[:, ends] for estimator, p in repeat.items()} for repeat in scores]
             runs.append(_judge(name, "its two ends", _only(outcomes, ends), pair, options.seed))
         if which == "as given" and len(outcomes) > max(SIZES):
             progress.step(f"{name}, learning curve")
@@ -179,15 +199,20 @@ def _measure(
 
 
 def _judge(
-    name: str, which: str, outcomes: Outcomes, scores: dict[str, np.ndarray[Any, Any]], seed: int
+    name: str, which: str, outcomes: Outcomes, repeats: list[dict[str, Floats]], seed: int
 ) -> dict[str, Any]:
-    judged = np.flatnonzero(~np.isnan(scores[SUBJECT]).any(axis=1))
-    outcomes, k = outcomes.take(judged), len(outcomes.ladder)
+    """Compare contenders on the prompts that were judged, each counted once for every way of folding.
+
+    A prompt's copies stay in its group, so that the resamples, which draw groups, take them for one.
+    """
+    once = np.flatnonzero(~np.isnan(repeats[0][SUBJECT]).any(axis=1))
+    rows = np.tile(once, len(repeats))
+    scores = {e: np.concatenate([p[e][once] for p in repeats]) for e in repeats[0]}
+    outcomes, k = outcomes.take(rows), len(outcomes.ladder)
     texts = [prompt if isinstance(prompt, str) else json.dumps(prompt) for prompt in outcomes.prompts]
-    fixed = {"hand-rule": hand_rule(texts, k), "always-middle": always_middle(len(judged), k)}
-    comparison = compare(
-        outcomes, {e: p[judged] for e, p in scores.items()}, fixed, SUBJECT, LABELS, N_BOOT, seed
-    )
+    fixed = {"hand-rule": hand_rule(texts, k), "always-middle": always_middle(len(rows), k)}
+    comparison = compare(outcomes, scores, fixed, SUBJECT, LABELS, N_BOOT, seed)
+    comparison["prompts"] //= len(repeats)
     return {
         "history": name,
         "ladder": which,
@@ -197,6 +222,7 @@ def _judge(
         "contenders": [{key: entry.get(key) for key in _KEPT} for entry in comparison["contenders"]],
         "calibration": [
             {key: value for key, value in row.items() if key != "reliability"}
+            | {"observed": row["observed"] // len(repeats)}
             for row in comparison["calibration"]
         ],
         "verdict": decide(comparison),
@@ -239,7 +265,8 @@ def _command(options: argparse.Namespace) -> str:
     """Return the command as it could be typed again in the checkout, without a path of this machine."""
     data = Path(os.path.relpath(options.data, ROOT)).as_posix()
     seed = ["--seed", str(options.seed)] if options.seed else []
-    return shlex.join(["python", "-m", "eval", "benchmark", "--data", data, *seed])
+    repeats = [] if options.repeats == REPEATS else ["--repeats", str(options.repeats)]
+    return shlex.join(["python", "-m", "eval", "benchmark", "--data", data, *seed, *repeats])
 
 
 def _check(root: Path) -> dict[str, Any]:

@@ -70,7 +70,8 @@ def render_page(record: dict[str, Any]) -> str:
         f"`{record['command']}`, {record['created']}, seed {record['seed']}: {record['seconds'] / 60:.0f} minutes with "
         f"{record['workers']} processes, {record['peak_mb']:,} MB at most.",
         "Every figure is out of sample: five folds by group; each fold's estimator is fitted anew, weights and "
-        "calibration included, on the other four. Intervals are 95 %, by 1,000 resamples of groups that all contenders "
+        f"calibration included, on the other four. All of it {record['repeats']} times over, folded another way; a "
+        "prompt counts once for each, and its copies stay together in the resamples. Intervals are 95 %, by 1,000 resamples of groups that all contenders "
         "share. *Gap closed* is the share of the area between random mixing of tiers and hindsight, cross-fitted: the "
         "settings of a budget are chosen on other prompts than it is judged on. *Lead* is tierwise's gap less the "
         "row's, in points, paired.",

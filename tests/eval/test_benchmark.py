@@ -51,7 +51,9 @@ def measured(
     """The run, and the checkout that it wrote to; not to be changed."""
     root = tmp_path_factory.mktemp("checkout")
     (root / "README.md").write_text(README, encoding="utf-8")
-    return evaluate_here("benchmark", "--data", data, "--out", root, "--workers", "1", "--seed", "2"), root
+    return evaluate_here(
+        "benchmark", "--data", data, "--out", root, "--workers", "1", "--seed", "2", "--repeats", "2"
+    ), root
 
 
 @pytest.fixture
@@ -73,9 +75,10 @@ def test_it_measures_every_history_on_every_ladder(measured: tuple[Any, Path]) -
     assert expected == [f"{run['history']}/{run['ladder']}" for run in record["runs"]]
     assert [3, 2, 2] == [len(run["tiers"]) for run in record["runs"]]
     assert {60} == {run["prompts"] for run in record["runs"]}
-    assert (2, 1000, 1) == (record["seed"], record["n_boot"], record["workers"])
+    assert {60} == {row["observed"] for run in record["runs"] for row in run["calibration"]}
+    assert (2, 2, 1000, 1) == (record["seed"], record["repeats"], record["n_boot"], record["workers"])
     assert record["command"].startswith("python -m eval benchmark --data ")
-    assert record["command"].endswith("--seed 2")
+    assert record["command"].endswith("--seed 2 --repeats 2")
     assert record["peak_mb"] > 0
     assert {} == record["learning"]  # of histories so small
     assert {path.name for path in root.iterdir()} == {"README.md", "docs"}
