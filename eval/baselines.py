@@ -141,6 +141,11 @@ def _label_classifier(train: Design, test: Design, seed: int) -> Floats:
     return np.clip(shares @ enough.astype(np.float64), 0.0, 1.0)
 
 
+def _cost_only(train: Design, test: Design, seed: int) -> Floats:  # noqa: ARG001
+    """Give every prompt the tiers' pass rates: what is left to choose by is what calls are expected to cost."""
+    return np.tile(_prior(train.passed), (len(test), 1))
+
+
 def hand_rule(texts: Iterable[str], k: int) -> NDArray[np.intp]:
     """Return a tier per prompt by the rule that people write by hand, (n,). Pure; learns nothing.
 
@@ -172,6 +177,7 @@ BASELINES: dict[str, Estimator] = {
     "logistic-tfidf": _tfidf,
     "lightgbm": _lightgbm,
     "label-classifier": _label_classifier,
+    "cost-only": _cost_only,
 }
 """Learned baselines by name."""
 
@@ -183,6 +189,7 @@ LABELS: dict[str, str] = {
     "logistic-tfidf": "logistic regression on words (tf-idf)",
     "lightgbm": "LightGBM per tier",
     "label-classifier": "LightGBM on the cheapest passing tier",
+    "cost-only": "expected cost alone",
     "hand-rule": "rule by hand: length and keywords",
     "always-middle": "always the middle tier",
     "random": "tiers mixed at random",

@@ -12,6 +12,7 @@ import os
 import resource
 import shlex
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +25,8 @@ from threadpoolctl import threadpool_limits
 from eval.baselines import LABELS, always_middle, hand_rule
 from eval.benchmark_page import render_page, render_table, splice
 from eval.comparison import compare
-from eval.estimators import SUBJECT, estimators
+from eval.estimators import SUBJECT, answers, estimators
+from eval.expected import expect_costs
 from eval.folds import plan_folds, require_no_leak
 from eval.history import read_history
 from eval.learning import SIZES, learning_curve
@@ -52,6 +54,8 @@ LEARNERS = (SUBJECT, "length", "logistic-embedding", "logistic-tfidf", "lightgbm
 """What the learning curves compare."""
 
 Floats = NDArray[np.float64]
+Repeat = tuple[Outcomes, dict[str, Floats]]
+"""One way of folding: what calls were expected to cost, and what estimators said."""
 
 # What the documents show of a contender; the rest of a comparison is a report's.
 _KEPT = ("name", "label", "kind", "gap_closed", "hull_gap_closed", "lead", "saving_at_quality", "at_97", "two_tier",
@@ -175,51 +179,55 @@ def _measure(
         seeds = [(options.seed + repeat) % 2**32 for repeat in range(options.repeats)]
         plans = [plan_folds(outcomes, seed) for seed in seeds]
         with progress.bar(len(estimators()) * sum(len(plan.folds) for plan in plans), "fit") as bar:
-            scores = []
+            repeats: list[Repeat] = []
             for seed, plan in zip(seeds, plans, strict=True):
                 require_no_leak(plan, outcomes)
-                scores.append(
-                    score_out_of_sample(
-                        design, plan, estimators(), seed, lambda _: bar.update(), options.workers
-                    )
+                scores = score_out_of_sample(
+                    design, plan, estimators(), seed, lambda _: bar.update(), options.workers
                 )
-        runs.append(_judge(name, which, outcomes, scores, options.seed))
+                repeats.append((expect_costs(outcomes, design, plan, answers()), scores))
+        runs.append(_judge(name, which, repeats, options.seed))
         if which == "as given" and len(outcomes.ladder) > 2:
             ends = [0, len(outcomes.ladder) - 1]
-            pair = [{estimator: p[:, ends] for estimator, p in repeat.items()} for repeat in scores]
-            runs.append(_judge(name, "its two ends", _only(outcomes, ends), pair, options.seed))
+            pair = [(_only(o, ends), {e: p[:, ends] for e, p in scores.items()}) for o, scores in repeats]
+            runs.append(_judge(name, "its two ends", pair, options.seed))
         if which == "as given" and len(outcomes) > max(SIZES):
             progress.step(f"{name}, learning curve")
             some = {estimator: fit for estimator, fit in estimators().items() if estimator in LEARNERS}
             with progress.bar(sum(SIZES.values()), "draw") as bar:
                 curve = learning_curve(
-                    outcomes, design, some, options.seed, options.workers, lambda _: bar.update()
+                    outcomes, design, some, answers(), options.seed, options.workers, lambda _: bar.update()
                 )
     return runs, curve
 
 
-def _judge(
-    name: str, which: str, outcomes: Outcomes, repeats: list[dict[str, Floats]], seed: int
-) -> dict[str, Any]:
+def _judge(name: str, which: str, repeats: Sequence[Repeat], seed: int) -> dict[str, Any]:
     """Compare contenders on the prompts that were judged, each counted once for every way of folding.
 
     A prompt's copies stay in its group, so that the resamples, which draw groups, take them for one.
     """
-    once = np.flatnonzero(~np.isnan(repeats[0][SUBJECT]).any(axis=1))
-    rows = np.tile(once, len(repeats))
-    scores = {e: np.concatenate([p[e][once] for p in repeats]) for e in repeats[0]}
-    outcomes, k = outcomes.take(rows), len(outcomes.ladder)
+    once = np.flatnonzero(~np.isnan(repeats[0][1][SUBJECT]).any(axis=1))
+    scores = {e: np.concatenate([p[e][once] for _, p in repeats]) for e in repeats[0][1]}
+    outcomes = repeats[0][0].take(np.tile(once, len(repeats)))
+    expected = [o.expected_cost_usd[once] for o, _ in repeats if o.expected_cost_usd is not None]
+    outcomes, k = replace(outcomes, expected_cost_usd=np.concatenate(expected)), len(outcomes.ladder)
     texts = [prompt if isinstance(prompt, str) else json.dumps(prompt) for prompt in outcomes.prompts]
-    fixed = {"hand-rule": hand_rule(texts, k), "always-middle": always_middle(len(rows), k)}
+    fixed = {"hand-rule": hand_rule(texts, k), "always-middle": always_middle(len(outcomes), k)}
     comparison = compare(outcomes, scores, fixed, SUBJECT, LABELS, N_BOOT, seed)
     comparison["prompts"] //= len(repeats)
+    at_mean = compare(replace(outcomes, expected_cost_usd=None), scores, {}, SUBJECT, LABELS, N_BOOT, seed)
+    gap_at_mean = {entry["name"]: entry["gap_closed"] for entry in at_mean["contenders"]}
     return {
         "history": name,
         "ladder": which,
         "prompts": comparison["prompts"],
         "groups": comparison["groups"],
         "tiers": comparison["tiers"],
-        "contenders": [{key: entry.get(key) for key in _KEPT} for entry in comparison["contenders"]],
+        "contenders": [
+            {key: entry.get(key) for key in _KEPT}
+            | {"gap_closed_at_mean_cost": gap_at_mean.get(entry["name"])}
+            for entry in comparison["contenders"]
+        ],
         "calibration": [
             {key: value for key, value in row.items() if key != "reliability"}
             | {"observed": row["observed"] // len(repeats)}
@@ -239,6 +247,9 @@ def _only(outcomes: Outcomes, tiers: list[int]) -> Outcomes:
         passed=outcomes.passed[:, tiers],
         cost_usd=outcomes.cost_usd[:, tiers],
         cost_estimated=outcomes.cost_estimated[:, tiers],
+        expected_cost_usd=None
+        if outcomes.expected_cost_usd is None
+        else outcomes.expected_cost_usd[:, tiers],
         mean_output_tokens=tuple(outcomes.mean_output_tokens[k] for k in tiers),
     )
 

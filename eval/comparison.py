@@ -18,12 +18,11 @@ from eval.curve import (
     SAME_QUALITY,
     Curve,
     gap_closed,
-    sweep_prices,
 )
 from eval.lines import Line, cross_fit, hull_corners
 from eval.outcomes import Outcomes
 from eval.resample import Bounds
-from eval.scene import AT_SHARE, MAX_SETTINGS, QUALITY_SHARES, Scene, measure_choice, settings_of
+from eval.scene import AT_SHARE, QUALITY_SHARES, Scene, measure_choice, price_settings, settings_of
 from eval.shares import two_tier_bounds
 
 __all__ = ["calibrate", "compare", "mean_fit", "setting_at_share"]
@@ -46,7 +45,7 @@ def compare(
     Parameters
     ----------
     outcomes : Outcomes
-        n judged prompts. Those that a tier did not answer count for calibration alone.
+        n judged prompts, and what each call was expected to cost. Those that a tier did not answer count for calibration alone.
     scores : dict of (n, k)
         Out-of-sample pass probabilities in [0, 1], the subject's among them.
     choices : dict of int (n,)
@@ -77,7 +76,8 @@ def compare(
     rows = np.flatnonzero(outcomes.complete)
     if not len(rows):
         raise ValueError("no prompt was answered by every tier; ask eval.verdict.why_not first")
-    scene = Scene.of(outcomes.take(rows), n_boot, seed)
+    complete = outcomes.take(rows)
+    scene = Scene.of(complete, n_boot, seed)
     cost = scene.cost_usd
 
     areas: dict[str, Floats] = {}
@@ -88,7 +88,7 @@ def compare(
             tier: calibrate(p[:, k], outcomes.passed[:, k]) for k, tier in enumerate(outcomes.ladder.names)
         }
         reliability_of[name] = calibration
-        settings = settings_of(sweep_prices(p[rows], cost.mean(axis=0), MAX_SETTINGS), cost)
+        settings = price_settings(p[rows], complete)
         kind = "subject" if name == subject else "baseline"
         areas[name], entry = _contender(scene, name, labels.get(name, name), kind, settings)
         entries.append(entry | two_tier_bounds(scene.draws, scene.quality, p[rows]) | mean_fit(calibration))
@@ -123,6 +123,7 @@ def compare(
                 "quality": float(scene.tier_quality[0, k]),
                 "pass_rate": float(passed[:, k].mean()),
                 "cost_usd": float(scene.tier_cost[0, k]),
+                "cost_explained": _explained(complete, k),
             }
             for k, tier in enumerate(outcomes.ladder.tiers)
         ],
@@ -220,9 +221,9 @@ def setting_at_share(outcomes: Outcomes, scores: ArrayLike) -> Choice:
 
     Prompts that a tier did not answer are given a tier too, and play no part in which setting it is.
     """
-    p, complete = np.asarray(scores, dtype=np.float64), outcomes.complete
+    complete = outcomes.complete
     cost, quality = outcomes.cost_usd[complete], outcomes.score[complete].astype(np.float64)
-    settings = settings_of(sweep_prices(p, cost.mean(axis=0), MAX_SETTINGS), outcomes.cost_usd)
+    settings = price_settings(np.asarray(scores, dtype=np.float64), outcomes)
     cost, quality = (np.take_along_axis(each, settings[complete], axis=1) for each in (cost, quality))
     at = _cheapest(
         cost.mean(axis=0), quality.mean(axis=0), AT_SHARE * float(outcomes.score[complete, -1].mean())
@@ -240,6 +241,16 @@ def _cheapest(cost: Floats, quality: Floats, level: float) -> int | None:
     """Return the cheapest setting of a quality, None where none has it."""
     kept = np.flatnonzero(quality >= level - SAME_QUALITY)
     return int(kept[np.argmin(cost[kept])]) if len(kept) else None
+
+
+def _explained(outcomes: Outcomes, tier: int) -> float | None:
+    """Return the share of the variance of a tier's cost that was expected; None where nothing was, or none varies."""
+    if outcomes.expected_cost_usd is None:
+        return None
+    cost = outcomes.cost_usd[:, tier]
+    spread = float(np.square(cost - cost.mean()).sum())
+    missed = float(np.square(cost - outcomes.expected_cost_usd[:, tier]).sum())
+    return 1.0 - missed / spread if spread > 0.0 else None
 
 
 _NO_FIT: dict[str, Any] = {"log_loss": None, "ece": None, "auc": None}

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from eval.outcomes import Outcomes
+from router.costs import CostModel
 from router.extractor import Extractor
 from router.prompt import read_prompt
 
@@ -43,6 +44,9 @@ class Design:
         str; rows of one group go together. None where no estimator divides the rows again.
     cost_usd : float64 (n, k) or None
         What each tier's answer cost. None where no estimator weighs tiers by their price.
+    answer : float64 (n, k) or None
+        What each answer cost beyond its prompt, as a multiple of the tier's mean; NaN where that was not logged.
+        None where no estimator predicts it.
     """
 
     X: NDArray[np.float32]
@@ -54,6 +58,7 @@ class Design:
     tasks: NDArray[np.object_] | None = None
     groups: NDArray[np.object_] | None = None
     cost_usd: NDArray[np.float64] | None = None
+    answer: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.X)
@@ -75,6 +80,7 @@ class Design:
             None if self.tasks is None else self.tasks[rows],
             None if self.groups is None else self.groups[rows],
             None if self.cost_usd is None else self.cost_usd[rows],
+            None if self.answer is None else self.answer[rows],
         )
 
 
@@ -87,7 +93,8 @@ def describe(outcomes: Outcomes, X: NDArray[np.float32], extractor: Extractor) -
         What the extractor, without a lexicon, gives for the prompts.
     """
     embedding = extractor.embedding
-    texts = [read_prompt(prompt).text for prompt in outcomes.prompts]
+    views = [read_prompt(prompt) for prompt in outcomes.prompts]
+    texts = [view.text for view in views]
     tags = [outcomes.tags[name] for name in ("task", "feature") if name in outcomes.tags]
     tasks = next((tag for tag in tags if any(value is not None for value in tag)), None)
     return Design(
@@ -100,7 +107,17 @@ def describe(outcomes: Outcomes, X: NDArray[np.float32], extractor: Extractor) -
         tasks,
         outcomes.groups,
         outcomes.cost_usd,
+        _answers(outcomes, np.array([view.n_chars for view in views], dtype=np.float64)),
     )
+
+
+def _answers(outcomes: Outcomes, n_chars: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what answers cost as multiples of their tier's mean; NaN where not logged."""
+    costs = CostModel.from_ladder(outcomes.ladder, outcomes.mean_output_tokens)
+    beyond = np.maximum(outcomes.cost_usd - n_chars[:, None] * np.array(costs.usd_per_char), 0.0)
+    mean = np.array(costs.usd_per_answer)
+    known = ~np.isnan(outcomes.passed) & ~outcomes.cost_estimated & (mean > 0)
+    return np.asarray(np.divide(beyond, mean, out=np.full(beyond.shape, np.nan), where=known))
 
 
 def count_tokens(ids: Sequence[Sequence[int]], n_ids: int) -> sparse.csr_array:

@@ -8,8 +8,9 @@ as functions.
 from __future__ import annotations
 
 from eval.baselines import BASELINES, Estimator
+from eval.expected import Answers
 
-__all__ = ["SUBJECT", "estimators"]
+__all__ = ["SUBJECT", "answers", "estimators"]
 
 SUBJECT = "tierwise"
 """Name of what is judged."""
@@ -20,3 +21,10 @@ def estimators() -> dict[str, Estimator]:
     from training.blend import score_blend
 
     return {SUBJECT: score_blend, **BASELINES}
+
+
+def answers() -> Answers:
+    """Return what predicts the cost of answers, for all contenders alike."""
+    from training.answers import predict_answers
+
+    return predict_answers

@@ -7,6 +7,7 @@ history that allows no judgement gets the verdict CANNOT TELL instead of figures
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from eval.baselines import LABELS, Estimator, always_middle, hand_rule
 from eval.comparison import compare, setting_at_share
 from eval.design import Design
 from eval.estimators import SUBJECT
+from eval.expected import Answers, expect_costs
 from eval.folds import Plan, require_no_leak
 from eval.misroutes import worst_misroutes
 from eval.outcomes import Outcomes
@@ -40,8 +42,10 @@ def evaluate(
     design: Design,
     plan: Plan,
     estimators: dict[str, Estimator],
+    answers: Answers | None = None,
     *,
     model_scores: Floats | None = None,
+    model_costs: Floats | None = None,
     decisions: NDArray[np.intp] | None = None,
     epsilon: float | None = None,
     n_boot: int = 1000,
@@ -60,8 +64,13 @@ def evaluate(
         Who learns from what, and who judges.
     estimators : dict of str to Estimator
         Fitted fold by fold; with the subject among them unless `model_scores` are given.
+    answers : Answers, optional
+        Predicts the cost of answers, fold by fold, for all contenders alike; without it, and without
+        `model_costs`, a call is taken to cost its tier's mean.
     model_scores : float64 (n, k), optional
         What a finished model says: then that is the subject.
+    model_costs : float64 (n, k), optional
+        What it expects a call to cost, USD: then all contenders are held to that.
     decisions : int (n,), optional
         What that model decides when its caller asks for nothing.
     epsilon : float, optional
@@ -84,6 +93,10 @@ def evaluate(
     constant = bool((design.X[0] == design.X).all())
     require_no_leak(plan, outcomes)
     rows = _tested(plan)
+    if model_costs is not None:
+        outcomes = replace(outcomes, expected_cost_usd=model_costs)
+    elif answers is not None:
+        outcomes = expect_costs(outcomes, design, plan, answers)
     judged = outcomes.take(rows)
     why = why_not(judged, constant_prompts=constant) or _same_cost(judged)
     if why is not None:

@@ -14,12 +14,12 @@ from joblib import delayed
 from numpy.typing import NDArray
 
 from eval.baselines import Estimator
-from eval.curve import sweep_prices
 from eval.design import Design
+from eval.expected import Answers, expect_costs
 from eval.folds import Fold, Plan
 from eval.outcomes import Outcomes
 from eval.parallel import run_calls
-from eval.scene import MAX_SETTINGS, Scene, serve, settings_of
+from eval.scene import Scene, price_settings, serve
 from eval.scoring import score_out_of_sample
 
 __all__ = ["SIZES", "learning_curve"]
@@ -34,6 +34,7 @@ def learning_curve(
     outcomes: Outcomes,
     design: Design,
     estimators: dict[str, Estimator],
+    answers: Answers,
     seed: int = 0,
     workers: int = 1,
     tick: Callable[[str], None] = lambda _: None,
@@ -53,7 +54,7 @@ def learning_curve(
     }
     too_large = {size for (size, _), plan in plans.items() if len(plan.folds[0].test) < LEAST_JUDGED}
     calls = (
-        delayed(_measure)(size, draw, outcomes, design, plan, estimators, seed)
+        delayed(_measure)(size, draw, outcomes, design, plan, estimators, answers, seed)
         for (size, draw), plan in plans.items()
         if size not in too_large
     )
@@ -80,12 +81,13 @@ def _measure(
     design: Design,
     plan: Plan,
     estimators: dict[str, Estimator],
+    answers: Answers,
     seed: int,
 ) -> tuple[int, int, dict[str, float]]:
     """Return the gap that each estimator closes on one draw, and which draw it is."""
     scores = score_out_of_sample(design, plan, estimators, seed + draw)
     test = plan.folds[0].test
-    judged = outcomes.take(test)
+    judged = expect_costs(outcomes, design, plan, answers).take(test)
     return size, draw, {name: _gap(judged, p[test], seed) for name, p in scores.items()}
 
 
@@ -105,5 +107,4 @@ def _draw(outcomes: Outcomes, size: int, seed: int) -> Fold:
 
 def _gap(outcomes: Outcomes, p: NDArray[np.float64], seed: int) -> float:
     scene = Scene.of(outcomes, 1, seed)
-    settings = settings_of(sweep_prices(p, scene.tier_cost[0], MAX_SETTINGS), scene.cost_usd)
-    return float(scene.closed(scene.area(scene.line(*serve(scene, settings))))[0])
+    return float(scene.closed(scene.area(scene.line(*serve(scene, price_settings(p, outcomes)))))[0])

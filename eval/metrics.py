@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.calibration import auc, ece, log_loss
-from eval.curve import choose, sweep_prices
+from eval.curve import choose
 from eval.outcomes import Outcomes
-from eval.scene import MAX_SETTINGS, QUALITY_SHARES, Scene, measure_choice, serve, settings_of
+from eval.scene import QUALITY_SHARES, Scene, measure_choice, price_settings, serve
 
 __all__ = ["measure", "render_metrics"]
 
@@ -51,9 +51,10 @@ def measure(
     if not len(rows):
         return result
     p = p_pass[rows].astype(np.float64)
-    scene = Scene.of(outcomes.take(rows), n_boot, seed)
+    complete = outcomes.take(rows)
+    scene = Scene.of(complete, n_boot, seed)
     cost, quality = scene.tier_cost[0], scene.tier_quality[0]
-    line = scene.line(*serve(scene, settings_of(sweep_prices(p, cost, MAX_SETTINGS), scene.cost_usd)))
+    line = scene.line(*serve(scene, price_settings(p, complete)))
     chosen = choose(p, epsilon)
     names = outcomes.ladder.names
     result["tiers"] = [

@@ -60,6 +60,9 @@ class Outcomes:
         What the estimates used.
     dropped : dict of str to int
         Prompts that `tabulate` left out, by reason.
+    expected_cost_usd : float64 array (n, k), optional
+        What a call was expected to cost before it was made. None where nobody said: then each call is taken to
+        cost its tier's mean.
     """
 
     ladder: Ladder
@@ -74,6 +77,7 @@ class Outcomes:
     timestamp: NDArray[np.datetime64] | None
     mean_output_tokens: tuple[float, ...]
     dropped: dict[str, int]
+    expected_cost_usd: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.prompt_ids)
@@ -120,6 +124,7 @@ class Outcomes:
             prompts=[self.prompts[i] for i in index],
             tags={name: values[index] for name, values in self.tags.items()},
             timestamp=None if self.timestamp is None else self.timestamp[index],
+            expected_cost_usd=None if self.expected_cost_usd is None else self.expected_cost_usd[index],
             **{
                 field.name: getattr(self, field.name)[index] for field in fields(self) if field.name in arrays
             },

@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from eval.baselines import BASELINES
 from eval.design import Design, describe
-from eval.estimators import SUBJECT, estimators
+from eval.estimators import SUBJECT, answers, estimators
 from eval.evaluate import SCHEMA, evaluate, undecided
 from eval.folds import Plan, plan_folds
 from eval.history import read_history
@@ -188,7 +187,7 @@ def _evaluate(
     progress.step(f"extracting features of {len(outcomes):,} prompts")
     design = extract(outcomes, progress)
     fitted = estimators() if router is None else dict(BASELINES)
-    plan, scores, decisions, epsilon = plan_for(outcomes, router, options)
+    plan, said = plan_for(outcomes, router, options)
     progress.step(f"fitting {len(fitted)} estimators. {plan.text}")
     with progress.bar(len(fitted) * len(plan.folds), "fit") as bar:
 
@@ -201,9 +200,8 @@ def _evaluate(
             design,
             plan,
             fitted,
-            model_scores=scores,
-            decisions=decisions,
-            epsilon=epsilon,
+            answers(),
+            **said,
             n_boot=N_BOOT,
             seed=options.seed,
             # Other processes need seconds to start, which a small history does not take to fit.
@@ -215,10 +213,10 @@ def _evaluate(
 
 def plan_for(
     outcomes: Outcomes, router: Router | None, options: argparse.Namespace
-) -> tuple[Plan, NDArray[np.float64] | None, NDArray[np.intp] | None, float | None]:
-    """Return who judges what, and, of a model, its scores, its decisions and the loss that it allows."""
+) -> tuple[Plan, dict[str, Any]]:
+    """Return who judges what, and what a model says, as `evaluate` takes it."""
     if router is None:
-        return plan_folds(outcomes, options.seed), None, None, None
+        return plan_folds(outcomes, options.seed), {}
     if options.unseen:
         require_unseen(options.history, router.manifest.document)
         # By group even where there are times: by time, the oldest prompts would judge nothing.
@@ -232,8 +230,12 @@ def plan_for(
     else:
         plan = held_out(outcomes, options.history, router.manifest.document)
     decisions = np.array([decision.index for decision in router.route_many(outcomes.prompts)], dtype=np.intp)
-    scores = router.score(outcomes.prompts).astype(np.float64)
-    return plan, scores, decisions, router.manifest.default_epsilon
+    return plan, {
+        "model_scores": router.score(outcomes.prompts).astype(np.float64),
+        "model_costs": router.expected_cost(outcomes.prompts),
+        "decisions": decisions,
+        "epsilon": router.manifest.default_epsilon,
+    }
 
 
 def check_numbers(options: argparse.Namespace) -> None:

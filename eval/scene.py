@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.curve import Curve, oracle_curve, random_curve
+from eval.curve import Curve, oracle_curve, random_curve, sweep_prices
 from eval.lines import Line, area, cost_reaching, cross_fit, deal_folds, draw_line, draw_oracle, hull_corners
 from eval.outcomes import Outcomes
 from eval.resample import Bounds, Draws, draw_groups, interval
 
 __all__ = [
-    "AT_SHARE", "MAX_SETTINGS", "NO_GAP", "QUALITY_SHARES", "Scene", "measure_choice", "serve", "settings_of",
+    "AT_SHARE", "MAX_SETTINGS", "NO_GAP", "QUALITY_SHARES", "Scene", "measure_choice", "price_settings", "serve", "settings_of",
 ]  # fmt: skip
 
 QUALITY_SHARES = (1.0, 0.99, 0.97, 0.95)
@@ -120,6 +120,17 @@ class Scene:
     def bounds(self, values: Floats) -> Bounds:
         """Return a statistic with its interval."""
         return interval(self.draws, values)
+
+
+def price_settings(p: Floats, outcomes: Outcomes) -> Choice:
+    """Return the tiers (n, m) that scores (n, k) choose over all prices, at expected costs, with the ends. Pure.
+
+    Prompts that a tier did not answer are given tiers too, and play no part in what a tier costs in the mean.
+    """
+    cost = outcomes.expected_cost_usd
+    if cost is None:
+        cost = outcomes.cost_usd[outcomes.complete].mean(axis=0)
+    return settings_of(sweep_prices(p, cost, MAX_SETTINGS), outcomes.cost_usd)
 
 
 def settings_of(choices: Choice, cost_usd: Floats) -> Choice:

@@ -38,7 +38,7 @@ def score_out_of_sample(
     Parameters
     ----------
     estimators : dict of str to Estimator
-        Called with train, test and seed; test has no outcomes: `passed` is NaN and `label` is UNKNOWN. With
+        Called with train, test and seed; test has no outcomes: `passed` is NaN, `label` is UNKNOWN and there are no costs. With
         more than one worker, they are sent to other processes, so what they change there stays there.
     tick : callable
         Called in this process with the estimator's name, once per finished fold and estimator.
@@ -81,7 +81,13 @@ def _score_fold(
 ) -> tuple[str, int, Floats]:
     """Fit and predict one fold; return it with what it belongs to."""
     test = design.take(fold.test)
-    blind = replace(test, passed=np.full_like(test.passed, np.nan), label=np.full_like(test.label, UNKNOWN))
+    blind = replace(
+        test,
+        passed=np.full_like(test.passed, np.nan),
+        label=np.full_like(test.label, UNKNOWN),
+        cost_usd=None,
+        answer=None,
+    )
     with threadpool_limits(1):
         p = np.asarray(estimator(design.take(fold.train), blind, seed), dtype=np.float64)
     if p.shape != test.passed.shape:

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eval.comparison import calibrate, mean_fit
-from eval.curve import sweep_prices
 from eval.outcomes import Outcomes
-from eval.scene import AT_SHARE, MAX_SETTINGS, Scene, measure_choice, serve, settings_of
+from eval.scene import AT_SHARE, Scene, measure_choice, price_settings, serve
 from eval.scripts import script_of
 from router.prompt import read_prompt
 
@@ -94,10 +93,7 @@ def slices(
 def _served(outcomes: Outcomes, scores: Sequence[Floats], seed: int) -> list[tuple[Floats, Floats]]:
     """Return what scores cost and score on each prompt, budget by budget, when cross-fitted on all prompts."""
     scene = Scene.of(outcomes, 1, seed)
-    expected = scene.cost_usd.mean(axis=0)
-    return [
-        serve(scene, settings_of(sweep_prices(p, expected, MAX_SETTINGS), scene.cost_usd)) for p in scores
-    ]
+    return [serve(scene, price_settings(p, outcomes)) for p in scores]
 
 
 def _measure(

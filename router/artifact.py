@@ -196,7 +196,7 @@ def _check_golden(folder: Path, extractor: Extractor, scorer: Scorer) -> None:
     try:
         prompts = [case["prompt"] for case in golden]
         expected = np.array([case["p_pass"] for case in golden], dtype=np.float32)
-        found, _ = scorer.score(extractor.extract_many(prompts))
+        found, _, _ = scorer.score(extractor.extract_many(prompts))
         gap = float(np.abs(found - expected).max()) if len(golden) else float("inf")
     except Exception as error:  # ONNX Runtime's errors share no narrower base
         raise ArtifactError(f"{folder}: {GOLDEN_FILE} does not fit the model ({error}); fit again") from error

@@ -57,7 +57,7 @@ class Decision:
     reason : Reason
         What decided.
     expected_cost_usd : float
-        USD for this prompt on this tier, from its length and the tier's mean output.
+        USD for this prompt on this tier, from its length and the answer that the model expects.
     novelty : float
         0 is like the training data, 1 is unlike any of it.
     model_id : str

@@ -99,6 +99,30 @@ class Router:
             return np.empty((0, len(self.tiers)), np.float32)
         return self._scorer.score(self._extractor.extract_many(prompts))[0]
 
+    def expected_cost(self, prompts: Sequence[Prompt]) -> NDArray[np.float64]:
+        """Return what each tier's call is expected to cost.
+
+        Parameters
+        ----------
+        prompts : list of (str or list of chat messages)
+
+        Returns
+        -------
+        float64 (n, n_tiers)
+            USD: the prompt's length at the tier's price, and the answer that the model expects.
+
+        Raises
+        ------
+        TypeError
+            `prompts` is not a list of prompts.
+        """
+        _require_list(prompts)
+        if not prompts:
+            return np.empty((0, len(self.tiers)))
+        chars = [read_prompt(prompt).n_chars for prompt in prompts]
+        answer = self._scorer.score(self._extractor.extract_many(prompts))[1]
+        return self.manifest.costs.expected_usd_many(chars, answer)
+
     def route(self, prompt: Prompt, policy: Policy | None = None) -> Decision:
         """Decide which tier a prompt goes to.
 
@@ -115,8 +139,8 @@ class Router:
         view = read_prompt(prompt)
         row = np.empty((1, self._extractor.width), np.float32)
         self._extractor.extract(view, row[0])
-        p_pass, novelty = self._scorer.score(row)
-        return self._decide(view, p_pass[0].tolist(), float(novelty[0]), resolved)
+        p_pass, answer, novelty = self._scorer.score(row)
+        return self._decide(view, p_pass[0].tolist(), answer[0].tolist(), float(novelty[0]), resolved)
 
     def route_many(self, prompts: Sequence[Prompt], policy: Policy | None = None) -> list[Decision]:
         """Decide for many prompts at once; the decisions are those of `route`, one by one.
@@ -134,10 +158,10 @@ class Router:
         rows = np.empty((len(views), self._extractor.width), np.float32)
         for view, row in zip(views, rows, strict=True):
             self._extractor.extract(view, row)
-        p_pass, novelty = self._scorer.score(rows)
+        outputs = (output.tolist() for output in self._scorer.score(rows))
         return [
-            self._decide(view, p, u, resolved)
-            for view, p, u in zip(views, p_pass.tolist(), novelty.tolist(), strict=True)
+            self._decide(view, p, answer, u, resolved)
+            for view, p, answer, u in zip(views, *outputs, strict=True)
         ]
 
     def _resolve(self, policy: Policy | None) -> tuple[float, Bounds, Reason | None]:
@@ -165,6 +189,7 @@ class Router:
         self,
         view: PromptView,
         p_pass: list[float],
+        answer: list[float],
         novelty: float,
         resolved: tuple[float, Bounds, Reason | None],
     ) -> Decision:
@@ -183,7 +208,7 @@ class Router:
             tuple(p_pass),
             predicted,
             reason,
-            self.manifest.costs.expected_usd(index, view.n_chars),
+            self.manifest.costs.expected_usd(index, view.n_chars, answer[index]),
             novelty,
             self.model_id,
         )

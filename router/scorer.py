@@ -1,4 +1,4 @@
-"""The model as one ONNX graph: rows in, pass probabilities and novelty out.
+"""The model as one ONNX graph: rows in; pass probabilities, lengths of answers and novelty out.
 
 Holds an ONNX Runtime session; `run` releases the interpreter's lock and is thread-safe.
 """
@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 
 from router.errors import ArtifactError
 
-__all__ = ["INPUT", "NOVELTY", "P_PASS", "Scorer"]
+__all__ = ["ANSWER", "INPUT", "NOVELTY", "P_PASS", "Scorer"]
 
 INPUT = "x"
 P_PASS = "p_pass"  # noqa: S105 - the name of an output, no password
+ANSWER = "answer"
 NOVELTY = "novelty"
+
+_OUTPUTS = (P_PASS, ANSWER, NOVELTY)
 
 
 class Scorer:
@@ -25,8 +28,9 @@ class Scorer:
     Parameters
     ----------
     model : bytes
-        The ONNX file: input `x` float32 (n, width), outputs `p_pass` float32 (n, n_tiers), calibrated, and
-        `novelty` float32 (n, 1).
+        The ONNX file: input `x` float32 (n, width), outputs `p_pass` float32 (n, n_tiers), calibrated,
+        `answer` float32 (n, n_tiers), what an answer is expected to cost as a multiple of the tier's mean one,
+        and `novelty` float32 (n, 1).
     width, n_tiers : int
         What the extractor gives and the ladder holds; checked.
     source : str
@@ -54,17 +58,20 @@ class Scorer:
             raise ArtifactError(f"{source}: ONNX Runtime cannot load the graph: {error}") from error
         inputs = {value.name: (value.type, *value.shape) for value in self._session.get_inputs()}
         outputs = {value.name: (value.type, *value.shape) for value in self._session.get_outputs()}
-        columns = [_columns(inputs.get(INPUT)), _columns(outputs.get(P_PASS)), _columns(outputs.get(NOVELTY))]
-        if len(inputs) != 1 or columns != [width, n_tiers, 1]:
+        columns = [_columns(inputs.get(INPUT)), *(_columns(outputs.get(name)) for name in _OUTPUTS)]
+        if len(inputs) != 1 or columns != [width, n_tiers, n_tiers, 1]:
             raise ArtifactError(
-                f"{source}: expected a float32 graph from {width} features to {n_tiers} tiers and a novelty, for any number of rows; "
+                f"{source}: expected a float32 graph from {width} features to {P_PASS} and {ANSWER} of {n_tiers} tiers and "
+                f"a {NOVELTY}, for any number of rows; "
                 f"found inputs {inputs} and outputs {outputs}; fit again"
             )
 
-    def score(self, rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return p_pass float32 (n, n_tiers) and novelty float32 (n,) for rows float32 (n, width)."""
-        p_pass, novelty = self._session.run((P_PASS, NOVELTY), {INPUT: rows})
-        return p_pass, novelty[:, 0]
+    def score(
+        self, rows: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Return p_pass and answer, float32 (n, n_tiers), and novelty float32 (n,) for rows float32 (n, width)."""
+        p_pass, answer, novelty = self._session.run(_OUTPUTS, {INPUT: rows})
+        return p_pass, answer, novelty[:, 0]
 
 
 def _columns(value: tuple[Any, ...] | None) -> object:

@@ -19,7 +19,8 @@ from sklearn.model_selection import GroupKFold
 from eval.calibration import log_loss
 from eval.curve import gap_closed, oracle_curve, random_curve, router_curve
 from eval.design import Design
-from router.scorer import INPUT, NOVELTY, P_PASS
+from router.scorer import ANSWER, INPUT, NOVELTY, P_PASS
+from training.answers import Answers
 from training.graph import Graph
 from training.logistic import Floats
 from training.members import FITTERS, Member
@@ -246,8 +247,8 @@ def _mean_log_loss(p: Floats, passed: NDArray[np.float32]) -> float:
     return float(np.mean([log_loss(p[:, k], passed[:, k]) for k in tiers])) if tiers else 0.0
 
 
-def build_model(blend: Blend, prototypes: Floats, width: int) -> onnx.ModelProto:
-    """Write blend, calibration and novelty as one graph.
+def build_model(blend: Blend, answers: Answers, prototypes: Floats, width: int) -> onnx.ModelProto:
+    """Write blend, calibration, answers and novelty as one graph.
 
     Parameters
     ----------
@@ -259,7 +260,7 @@ def build_model(blend: Blend, prototypes: Floats, width: int) -> onnx.ModelProto
     Returns
     -------
     onnx.ModelProto
-        Input `x` float32 (n, width); outputs `p_pass` float32 (n, k) and `novelty` float32 (n, 1).
+        Input `x` float32 (n, width); outputs `p_pass` and `answer` float32 (n, k), `novelty` float32 (n, 1).
     """
     graph = Graph(width)
     margins = [
@@ -268,7 +269,9 @@ def build_model(blend: Blend, prototypes: Floats, width: int) -> onnx.ModelProto
     graph.add(
         "Sigmoid", graph.add("Sum", *margins, graph.constant(blend.selection.offset[None])), output=P_PASS
     )
+    answers.export(graph, INPUT)
     nearest = graph.add("ReduceMax", graph.add("MatMul", INPUT, graph.rows(prototypes)), axes=[1], keepdims=1)
     # Rounding can put a cosine above 1; a known prompt is not less than not novel.
     graph.add("Relu", graph.add("Sub", graph.constant(np.ones((1, 1))), nearest), output=NOVELTY)
-    return graph.build(INPUT, {P_PASS: len(blend.selection.offset), NOVELTY: 1})
+    k = len(blend.selection.offset)
+    return graph.build(INPUT, {P_PASS: k, ANSWER: k, NOVELTY: 1})

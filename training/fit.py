@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from eval.curve import choose, regret_rate
 from eval.design import Design, describe
+from eval.expected import expected_cost
 from eval.history import read_history
 from eval.metrics import measure, render_metrics
 from eval.outcomes import Outcomes, tabulate
@@ -33,6 +35,7 @@ from router.lexicon import Lexicon
 from router.manifest import SCHEMA
 from router.scorer import Scorer
 from router.tiers import read_tiers
+from training.answers import Answers
 from training.blend import (
     FOLDS,
     CrossValidation,
@@ -143,13 +146,17 @@ def fit(
 
         progress.step(f"fitting {' + '.join(selection.members)}")
         blend, prototypes = fit_blend(learned, selection, seed), find_prototypes(learned, seed)
+        answers = Answers.fit(learned)
         serving = Extractor(
             extractor.embedding, Lexicon(blend.lexicon) if blend.lexicon is not None else None
         )
-        model: bytes = build_model(blend, prototypes, serving.width).SerializeToString(deterministic=True)
+        model: bytes = build_model(blend, answers, prototypes, serving.width).SerializeToString(
+            deterministic=True
+        )
         scorer = Scorer(model, serving.width, len(ladder))
         rows = X if serving.lexicon is None else _extract(serving, outcomes, progress)
-        p_pass, novelty = scorer.score(rows)
+        p_pass, answer, novelty = scorer.score(rows)
+        outcomes = replace(outcomes, expected_cost_usd=expected_cost(outcomes, answer))
 
         progress.step("certifying")
         held = outcomes.take(split.calibration)
@@ -205,7 +212,7 @@ def fit(
             "versions": library_versions(),
             "git_commit": git_commit(),
         }
-        golden, _ = scorer.score(serving.extract_many(GOLDEN_PROMPTS))
+        golden, _, _ = scorer.score(serving.extract_many(GOLDEN_PROMPTS))
         document = write_artifact(
             out,
             model=model,

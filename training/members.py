@@ -30,6 +30,7 @@ __all__ = [
     "Prototypes",
     "Trees",
     "find_prototypes",
+    "scale_of",
 ]
 
 # Shallow and strongly regularised; what was tried beside these numbers is in docs/LOG.md.
@@ -130,14 +131,8 @@ class Linear:
 
     @classmethod
     def _fit(cls, design: Design, columns: slice, c: float) -> Linear:
-        X = design.X.astype(np.float64)
-        # Shape features are standardised; the embedding, whose rows are unit vectors, is on one scale already,
-        # and its small columns would only gain noise (docs/LOG.md).
-        mean, spread = np.zeros(X.shape[1]), np.ones(X.shape[1])
-        shapes = X[:, design.dimension :]
-        mean[design.dimension :] = shapes.mean(0)
-        spread[design.dimension :] = np.maximum(shapes.std(0), LEAST_SPREAD)
-        X, mean, spread = X[:, columns], mean[columns], spread[columns]
+        mean, spread = (each[columns] for each in scale_of(design))
+        X = design.X[:, columns].astype(np.float64)
         X -= mean  # in place: a copy of all rows in float64 is what a fit's memory peaks at
         X /= spread
         weights = np.zeros((design.X.shape[1], design.n_tiers))
@@ -210,6 +205,19 @@ FITTERS: dict[str, Callable[[Design, int], Member]] = {
     "length": Length.fit,
 }
 """Members by name."""
+
+
+def scale_of(design: Design) -> tuple[Floats, Floats]:
+    """Return each column's origin and unit for a linear head, float64 (width,). Pure.
+
+    Shape features are standardised. The embedding, whose rows are unit vectors, is on one scale already, and its
+    small columns would only gain noise (docs/LOG.md).
+    """
+    mean, spread = np.zeros(design.X.shape[1]), np.ones(design.X.shape[1])
+    shapes = design.X[:, design.dimension :].astype(np.float64)
+    mean[design.dimension :] = shapes.mean(0)
+    spread[design.dimension :] = np.maximum(shapes.std(0), LEAST_SPREAD)
+    return mean, spread
 
 
 def find_prototypes(design: Design, seed: int) -> Floats:
