@@ -37,7 +37,7 @@ from eval.report_histories import render_svg
 from eval.scoring import score_out_of_sample
 from eval.verdict import decide, why_not
 from router import ConfigError
-from router.tiers import Ladder, read_tiers
+from router.tiers import read_tiers
 
 __all__ = ["add_arguments", "run"]
 
@@ -189,7 +189,7 @@ def _measure(
         runs.append(_judge(name, which, repeats, options.seed))
         if which == "as given" and len(outcomes.ladder) > 2:
             ends = [0, len(outcomes.ladder) - 1]
-            pair = [(_only(o, ends), {e: p[:, ends] for e, p in scores.items()}) for o, scores in repeats]
+            pair = [(o.on(ends), {e: p[:, ends] for e, p in scores.items()}) for o, scores in repeats]
             runs.append(_judge(name, "its two ends", pair, options.seed))
         if which == "as given" and len(outcomes) > max(SIZES):
             progress.step(f"{name}, learning curve")
@@ -216,7 +216,7 @@ def _judge(name: str, which: str, repeats: Sequence[Repeat], seed: int) -> dict[
     comparison = compare(outcomes, scores, fixed, SUBJECT, LABELS, N_BOOT, seed)
     comparison["prompts"] //= len(repeats)
     at_mean = compare(replace(outcomes, expected_cost_usd=None), scores, {}, SUBJECT, LABELS, N_BOOT, seed)
-    gap_at_mean = {entry["name"]: entry["gap_closed"] for entry in at_mean["contenders"]}
+    without = {e["name"]: {key: e[key] for key in ("gap_closed", "lead")} for e in at_mean["contenders"]}
     return {
         "history": name,
         "ladder": which,
@@ -225,7 +225,7 @@ def _judge(name: str, which: str, repeats: Sequence[Repeat], seed: int) -> dict[
         "tiers": comparison["tiers"],
         "contenders": [
             {key: entry.get(key) for key in _KEPT}
-            | {"gap_closed_at_mean_cost": gap_at_mean.get(entry["name"])}
+            | {"at_mean_cost": without[entry["name"]] if entry["name"] in scores else None}
             for entry in comparison["contenders"]
         ],
         "calibration": [
@@ -235,23 +235,6 @@ def _judge(name: str, which: str, repeats: Sequence[Repeat], seed: int) -> dict[
         ],
         "verdict": decide(comparison),
     }
-
-
-def _only(outcomes: Outcomes, tiers: list[int]) -> Outcomes:
-    """Return the outcomes on some of the tiers."""
-    ladder = outcomes.ladder
-    return replace(
-        outcomes,
-        ladder=Ladder(tuple(ladder.tiers[k] for k in tiers), ladder.pass_score),
-        score=outcomes.score[:, tiers],
-        passed=outcomes.passed[:, tiers],
-        cost_usd=outcomes.cost_usd[:, tiers],
-        cost_estimated=outcomes.cost_estimated[:, tiers],
-        expected_cost_usd=None
-        if outcomes.expected_cost_usd is None
-        else outcomes.expected_cost_usd[:, tiers],
-        mean_output_tokens=tuple(outcomes.mean_output_tokens[k] for k in tiers),
-    )
 
 
 def _documents(record: dict[str, Any], root: Path) -> dict[Path, str]:

@@ -73,13 +73,22 @@ def render_page(record: dict[str, Any]) -> str:
         f"calibration included, on the other four. All of it {record['repeats']} times over, folded another way; a "
         "prompt counts once for each, and its copies stay together in the resamples. Intervals are 95 %, by 1,000 resamples of groups that all contenders "
         "share. *Gap closed* is the share of the area between random mixing of tiers and hindsight, cross-fitted: the "
-        "settings of a budget are chosen on other prompts than it is judged on. *Lead* is tierwise's gap less the "
+        "settings of a budget are chosen on other prompts than it is judged on. All contenders choose at the same expected "
+        "costs, predicted for each prompt and tier; how well is said of each run, and what they close without, where a "
+        "call is taken to cost its tier's mean, has a table of its own. *Lead* is tierwise's gap less the "
         "row's, in points, paired.",
     ]
     for which, title in (("as given", "Ladders as given"), ("another", "Other ladders")):
         runs = _runs(record, which)
         if runs:
-            sections += [f"## {title}: gap closed", _gaps(runs), _summary(runs)]
+            sections += [
+                f"## {title}: gap closed",
+                _gaps(runs),
+                _summary(runs),
+                "### Where a call is taken to cost its tier's mean",
+                _gaps(runs, at_mean=True),
+                f"{_summary(runs, at_mean=True)} {_at_mean_costs(runs)}".strip(),
+            ]
     pairs = [run for run in record["runs"] if len(run["tiers"]) == 2]
     if pairs:
         sections += [
@@ -99,36 +108,49 @@ def render_page(record: dict[str, Any]) -> str:
     return "\n\n".join(sections)
 
 
-def _gaps(runs: Sequence[dict[str, Any]]) -> str:
+def _gaps(runs: Sequence[dict[str, Any]], *, at_mean: bool = False) -> str:
     rows = []
     for name in _scored(runs):
-        entries = [_contender(run, name) for run in runs]
-        best = [
-            entry["gap_closed"]["value"] == _best_gap(run) for entry, run in zip(entries, runs, strict=True)
-        ]
-        cells = [
-            f"**{_percent(entry['gap_closed'])}**" if bold else _percent(entry["gap_closed"])
-            for entry, bold in zip(entries, best, strict=True)
-        ]
-        rows.append([entries[0]["label"], *cells, f"{100 * _mean_gap(runs, name):.1f} %"])
+        cells = [_percent(_gap(run, name, at_mean)) for run in runs]
+        bold = [_gap(run, name, at_mean)["value"] == _best_gap(run, at_mean) for run in runs]
+        cells = [f"**{cell}**" if best else cell for cell, best in zip(cells, bold, strict=True)]
+        mean = f"{100 * _mean_gap(runs, name, at_mean):.1f} %".replace("-", "−")
+        rows.append([_contender(runs[0], name)["label"], *cells, mean])
     return _table(["", *(run["history"] for run in runs), "mean"], rows)
 
 
-def _summary(runs: Sequence[dict[str, Any]]) -> str:
-    means = {name: _mean_gap(runs, name) for name in _scored(runs)}
+def _summary(runs: Sequence[dict[str, Any]], *, at_mean: bool = False) -> str:
+    means = {name: _mean_gap(runs, name, at_mean) for name in _scored(runs)}
     best = max((name for name in means if name != SUBJECT), key=lambda name: means[name])
     lead = means[SUBJECT] / means[best] - 1 if means[best] > 0 else float("nan")
     behind = [
         f"{_contender(run, name)['label']} on {run['history']}"
         for run in runs
-        for name in run["verdict"]["loses_to"]
-        if name in means
+        for name in means
+        if name != SUBJECT and _behind(run, name, at_mean)
     ]
     label = _contender(runs[0], best)["label"]
     return (
         f"On the mean, tierwise closes {100 * means[SUBJECT]:.1f} % and the best single estimator, {label}, "
         f"{100 * means[best]:.1f} %: {lead:+.0%}. Significantly behind: {', '.join(behind) or 'nowhere'}."
     )
+
+
+def _at_mean_costs(runs: Sequence[dict[str, Any]]) -> str:
+    """Return what expected costs are worth: everyone without them, and tierwise with them against that."""
+    ours = _mean_gap(runs, SUBJECT)
+    theirs = max(_mean_gap(runs, name, at_mean=True) for name in _scored(runs) if name != SUBJECT)
+    return (
+        f"With expected costs, tierwise closes {ours / theirs - 1:+.0%} as against the best of these."
+        if theirs > 0
+        else ""
+    )
+
+
+def _behind(run: dict[str, Any], name: str, at_mean: bool) -> bool:
+    entry = _contender(run, name)
+    lead = (entry["at_mean_cost"] if at_mean else entry)["lead"]
+    return lead["high"] is not None and lead["high"] < 0
 
 
 def _two_tier(metric: str, runs: Sequence[dict[str, Any]], title: str) -> str:
@@ -180,7 +202,8 @@ def _run(run: dict[str, Any]) -> str:
     header = ["", "gap closed", "by plain hull", "lead of tierwise", "saving at 100 %", "99 %", "97 %", "95 %",
               "regret at 97 %", "over-routed", "log loss", "ECE", "AUC"]  # fmt: skip
     tiers = ", ".join(
-        f"{tier['name']} {tier['model']} (quality {tier['quality']:.3f}, {1000 * tier['cost_usd']:.3g} USD per 1,000)"
+        f"{tier['name']} {tier['model']} (quality {tier['quality']:.3f}, {1000 * tier['cost_usd']:.3g} USD per 1,000"
+        f"{_explained(tier['cost_explained'])})"
         for tier in run["tiers"]
     )
     verdict = run["verdict"]
@@ -205,6 +228,10 @@ def _run(run: dict[str, Any]) -> str:
     )
 
 
+def _explained(share: float | None) -> str:
+    return "" if share is None else f", of whose spread {100 * share:.0f} % was expected".replace("-", "−")
+
+
 def _runs(record: dict[str, Any], which: str) -> list[dict[str, Any]]:
     return [run for run in record["runs"] if run["ladder"] == which]
 
@@ -221,19 +248,19 @@ def _scored(runs: Sequence[dict[str, Any]]) -> list[str]:
     return sorted(names, key=lambda name: (name != SUBJECT, -_mean_gap(runs, name)))
 
 
-def _mean_gap(runs: Iterable[dict[str, Any]], name: str) -> float:
-    gaps = [_contender(run, name)["gap_closed"]["value"] for run in runs]
+def _gap(run: dict[str, Any], name: str, at_mean: bool = False) -> dict[str, Any]:
+    entry = _contender(run, name)
+    found: dict[str, Any] = (entry["at_mean_cost"] if at_mean else entry)["gap_closed"]
+    return found
+
+
+def _mean_gap(runs: Iterable[dict[str, Any]], name: str, at_mean: bool = False) -> float:
+    gaps = [_gap(run, name, at_mean)["value"] for run in runs]
     return float(sum(gaps) / len(gaps))
 
 
-def _best_gap(run: dict[str, Any]) -> float:
-    return float(
-        max(
-            entry["gap_closed"]["value"]
-            for entry in run["contenders"]
-            if entry["kind"] in ("subject", "baseline")
-        )
-    )
+def _best_gap(run: dict[str, Any], at_mean: bool = False) -> float:
+    return max(_gap(run, name, at_mean)["value"] for name in _scored([run]))
 
 
 def _percent(bounds: dict[str, Any] | None, *, interval: bool = True, unit: str = " %") -> str:

@@ -45,7 +45,7 @@ class Design:
     cost_usd : float64 (n, k) or None
         What each tier's answer cost. None where no estimator weighs tiers by their price.
     answer : float64 (n, k) or None
-        What each answer cost beyond its prompt, as a multiple of the tier's mean; NaN where that was not logged.
+        What each answer cost beyond its prompt, as a multiple of the tier's mean; NaN where nothing of it was logged.
         None where no estimator predicts it.
     """
 
@@ -112,11 +112,12 @@ def describe(outcomes: Outcomes, X: NDArray[np.float32], extractor: Extractor) -
 
 
 def _answers(outcomes: Outcomes, n_chars: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return what answers cost as multiples of their tier's mean; NaN where not logged."""
+    """Return what answers cost as multiples of their tier's mean; NaN where nothing was logged."""
     costs = CostModel.from_ladder(outcomes.ladder, outcomes.mean_output_tokens)
     beyond = np.maximum(outcomes.cost_usd - n_chars[:, None] * np.array(costs.usd_per_char), 0.0)
     mean = np.array(costs.usd_per_answer)
-    known = ~np.isnan(outcomes.passed) & ~outcomes.cost_estimated & (mean > 0)
+    seen = ~outcomes.cost_estimated if outcomes.answer_seen is None else outcomes.answer_seen
+    known = ~np.isnan(outcomes.passed) & seen & (mean > 0)
     return np.asarray(np.divide(beyond, mean, out=np.full(beyond.shape, np.nan), where=known))
 
 

@@ -8,7 +8,7 @@ something has to be paid; then `cost_estimated` says so.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -30,6 +30,10 @@ DEFAULT_OUTPUT_TOKENS = 256.0
 """Output tokens of an answer where a history logged none at all: a few paragraphs, an assumption."""
 
 TAGS = ("task", "feature", "split", "source")
+
+
+# Fields of shape (n, k).
+_PER_TIER = ("score", "passed", "cost_usd", "cost_estimated", "expected_cost_usd", "answer_seen")
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +67,9 @@ class Outcomes:
     expected_cost_usd : float64 array (n, k), optional
         What a call was expected to cost before it was made. None where nobody said: then each call is taken to
         cost its tier's mean.
+    answer_seen : bool array (n, k), optional
+        Where something of the answer itself was logged, its cost or its tokens, be they an estimate from its text.
+        None where that is all of what is not `cost_estimated`.
     """
 
     ladder: Ladder
@@ -78,6 +85,7 @@ class Outcomes:
     mean_output_tokens: tuple[float, ...]
     dropped: dict[str, int]
     expected_cost_usd: NDArray[np.float64] | None = None
+    answer_seen: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.prompt_ids)
@@ -118,16 +126,22 @@ class Outcomes:
             A mask of another length, or an index out of range.
         """
         index = np.arange(len(self))[np.asarray(rows, dtype=None if len(rows) else np.intp)]
-        arrays = ("prompt_ids", "groups", "score", "passed", "cost_usd", "cost_estimated")
+        arrays = ("prompt_ids", "groups", "timestamp", *_PER_TIER)
         return replace(
             self,
             prompts=[self.prompts[i] for i in index],
             tags={name: values[index] for name, values in self.tags.items()},
-            timestamp=None if self.timestamp is None else self.timestamp[index],
-            expected_cost_usd=None if self.expected_cost_usd is None else self.expected_cost_usd[index],
-            **{
-                field.name: getattr(self, field.name)[index] for field in fields(self) if field.name in arrays
-            },
+            **{name: getattr(self, name)[index] for name in arrays if getattr(self, name) is not None},
+        )
+
+    def on(self, tiers: Sequence[int]) -> Outcomes:
+        """Return the outcomes on some of the tiers, in ascending order. Pure."""
+        index = list(tiers)
+        return replace(
+            self,
+            ladder=replace(self.ladder, tiers=tuple(self.ladder.tiers[k] for k in index)),
+            mean_output_tokens=tuple(self.mean_output_tokens[k] for k in index),
+            **{name: getattr(self, name)[:, index] for name in _PER_TIER if getattr(self, name) is not None},
         )
 
 
@@ -166,7 +180,9 @@ def tabulate(history: History, ladder: Ladder) -> Outcomes:
     input_tokens = pd.Series(rows["input_tokens"].to_numpy()).groupby(prompt_of).mean()
     n_input = input_tokens.reindex(kept).to_numpy(dtype=np.float64)
     counted = np.array([read_prompt(text).n_chars for text in texts], dtype=np.float64) / CHARS_PER_TOKEN
-    cost, estimated, mean_output = _costs(rows, chosen, ladder, np.where(np.isnan(n_input), counted, n_input))
+    cost, estimated, answer_seen, mean_output = _costs(
+        rows, chosen, ladder, np.where(np.isnan(n_input), counted, n_input)
+    )
     timestamp = prompts["timestamp"].dt.tz_convert(None).to_numpy()[kept]
     return Outcomes(
         ladder=ladder,
@@ -181,6 +197,7 @@ def tabulate(history: History, ladder: Ladder) -> Outcomes:
         timestamp=None if np.isnat(timestamp).all() else timestamp,
         mean_output_tokens=mean_output,
         dropped=dropped,
+        answer_seen=answer_seen,
     )
 
 
@@ -203,8 +220,8 @@ def _pick(column: pd.Series, chosen: NDArray[np.intp]) -> NDArray[np.float64]:
 
 def _costs(
     rows: pd.DataFrame, chosen: NDArray[np.intp], ladder: Ladder, n_input: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], tuple[float, ...]]:
-    """Return USD (n, k), where that is an estimate, and the mean output tokens per tier."""
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], tuple[float, ...]]:
+    """Return USD (n, k), where that is an estimate, where the answer was seen, and the mean output tokens per tier."""
     logged = _pick(rows["cost_usd"], chosen)
     n_in, n_out = _pick(rows["input_tokens"], chosen), _pick(rows["output_tokens"], chosen)
     known = ~np.isnan(logged) | ~(np.isnan(n_in) | np.isnan(n_out))
@@ -216,6 +233,7 @@ def _costs(
     default = float(np.mean(some)) if some else DEFAULT_OUTPUT_TOKENS
     mean_output = tuple(default if np.isnan(mean) else mean for mean in means)
 
+    seen = ~np.isnan(logged) | ~np.isnan(n_out)
     n_in = np.where(np.isnan(n_in), n_input[:, None], n_in)
     n_out = np.where(np.isnan(n_out), np.array(mean_output), n_out)
     prices = (
@@ -223,7 +241,7 @@ def _costs(
         [tier.cost_usd(0.0, 1.0) for tier in ladder.tiers],
     )
     priced = n_in * np.array(prices[0]) + n_out * np.array(prices[1])
-    return np.where(np.isnan(logged), priced, logged), ~known, mean_output
+    return np.where(np.isnan(logged), priced, logged), ~known, seen, mean_output
 
 
 def _observed_columns(table: NDArray[np.float64]) -> list[NDArray[np.float64]]:

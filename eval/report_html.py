@@ -39,6 +39,7 @@ from eval.report_words import (
     count,
     decimal,
     dropped,
+    expectation,
     finite,
     interval,
     letters,
@@ -214,6 +215,7 @@ def _contenders(document: dict[str, Any]) -> str:
     )
     return (
         '<section aria-labelledby="contenders"><h2 id="contenders">All contenders</h2>'
+        f"<p>{escape(expectation(document['comparison']))}</p>"
         f"{contenders_table(document)}{figure}{two_tier_table(document)}</section>"
     )
 

@@ -21,6 +21,7 @@ from eval.report_words import (
     count,
     decimal,
     dropped,
+    expectation,
     finite,
     interval,
     percent,
@@ -144,7 +145,8 @@ def _contenders(document: dict[str, Any]) -> str:
         "contender", "gap closed", f"lead of {_text(document['subject']['name'])}", *(f"saving at {percent(float(q), 0)}" for q in QUALITY_LEVELS),
         "regret at 97%", "over-routing at 97%", "AIQ", "log loss", "ECE", "AUC",
     ]  # fmt: skip
-    return f"## All contenders\n\n{_table(head, rows)}"
+    said = _text(expectation(document["comparison"]), 2000)
+    return f"## All contenders\n\n{said}\n\n{_table(head, rows)}"
 
 
 def _two_tiers(comparison: dict[str, Any]) -> str:

@@ -24,6 +24,7 @@ __all__ = [
     "count",
     "decimal",
     "dropped",
+    "expectation",
     "finite",
     "interval",
     "letters",
@@ -78,6 +79,12 @@ GLOSSARY = (
     ),
     ("Regret", "The share of prompts where the top tier passes and the chosen tier fails: sent too low."),
     ("Over-routing", "The share of prompts where a tier cheaper than the chosen one passes: sent too high."),
+    (
+        "Expected cost",
+        "What a call is taken to cost before it is made: the prompt at the tier's price, and the answer as long as "
+        "answers to such prompts were. A setting is a price of quality, at which the tier of most quality less cost is "
+        "chosen.",
+    ),
     (
         "AIQ",
         "Mean quality over all costs from the cheapest to the dearest tier: the area under the cost-quality curve, "
@@ -193,6 +200,21 @@ def best_contender(document: dict[str, Any]) -> dict[str, Any] | None:
     if comparison is None or name is None:
         return None
     return next((c for c in comparison["contenders"] if c["name"] == name), None)
+
+
+def expectation(comparison: dict[str, Any]) -> str:
+    """Return a sentence on what contenders take a call to cost."""
+    shares = [
+        f"{percent(tier['cost_explained'], 0)} ({clean(tier['name'])})"
+        for tier in comparison["tiers"]
+        if finite(tier.get("cost_explained")) is not None
+    ]
+    if not shares:
+        return "All contenders take a call to cost its tier's mean."
+    return (
+        "All contenders choose at the same expected costs, predicted for each prompt. Of how much calls differ in cost, "
+        f"that explains {listed(shares)}."
+    )
 
 
 def called(contender: dict[str, Any]) -> str:

@@ -70,19 +70,22 @@ def contender(
         "saving_at_quality": saving,
         "at_97": {"saving": saving["0.97"], "quality": interval(0.81, 0.01), "regret": interval(0.06 - 0.05 * gap, 0.012),
                   "over_routing": interval(0.31 - 0.2 * gap, 0.02)} if reached else None,
-        "points": points, "hull": hull, "two_tier": None,
+        "hull_gap_closed": round(gap + (0.02 if predicts else 0.0), 6), "points": points, "hull": hull, "two_tier": None,
         "log_loss": round(0.58 - 0.2 * gap, 4) if predicts else None, "ece": round(0.05 - 0.06 * gap, 4) if predicts else None,
         "auc": round(0.6 + 0.4 * gap, 4) if predicts else None,
     }  # fmt: skip
 
 
-def _tier(name: str, model: str, quality: float, cost: float) -> dict[str, Any]:
+def _tier(
+    name: str, model: str, quality: float, cost: float, explained: float | None = None
+) -> dict[str, Any]:
     return {
         "name": name,
         "model": model,
         "quality": quality,
         "pass_rate": round(quality - 0.02, 4),
         "cost_usd": cost,
+        "cost_explained": explained,
     }
 
 
@@ -127,15 +130,16 @@ def _misroute(i: int, kind: str, tiers: list[str]) -> dict[str, Any]:
 def plausible() -> dict[str, Any]:
     """Three tiers, all contenders, a clear win; what a good history gives."""
     tiers = [
-        _tier("small", "nova-mini", 0.614, 0.00031),
-        _tier("medium", "nova", 0.748, 0.0021),
-        _tier("large", "atlas", 0.836, 0.0094),
+        _tier("small", "nova-mini", 0.614, 0.00031, 0.523),
+        _tier("medium", "nova", 0.748, 0.0021, 0.447),
+        _tier("large", "atlas", 0.836, 0.0094, 0.381),
     ]
     names = [t["name"] for t in tiers]
     learned = [
         ("logistic-embedding", "logistic regression on embeddings", 0.241), ("lightgbm", "LightGBM on embeddings", 0.228),
         ("knn-50", "50 nearest neighbours", 0.206), ("label-classifier", "classifier of the cheapest passing tier", 0.183),
-        ("logistic-tfidf", "logistic regression on words", 0.162), ("length", "prompt length alone", 0.071),
+        ("logistic-tfidf", "logistic regression on words", 0.162), ("cost-only", "expected cost alone", 0.094),
+        ("length", "prompt length alone", 0.071),
     ]  # fmt: skip
     subject = 0.287
     contenders = [contender("tierwise", "tierwise", "subject", subject, tiers, None)]
@@ -186,7 +190,7 @@ def plausible() -> dict[str, Any]:
             "none_passed_share": 0.11, "unknown_share": 0.03, "non_monotone_share": 0.047, "dropped": {"blank prompt": 12, "no outcome on any tier": 0},
         },
         "comparison": {
-            "prompts": 4368, "groups": 1391, "n_boot": 1000, "tiers": tiers, "contenders": contenders,
+            "prompts": 4368, "groups": 1391, "n_boot": 1000, "gap_to_close": interval(0.117, 0.008), "tiers": tiers, "contenders": contenders,
             "calibration": [_calibration(n, 4512 - 40 * i, 0.03 + 0.01 * i) for i, n in enumerate(names)],
         },
         "operating_point": None,
@@ -206,9 +210,15 @@ def worst() -> dict[str, Any]:
     """Many of everything, hostile names everywhere, prompts included, intervals that run off the scale."""
     document = plausible()
     tiers = [
-        _tier(f"{HOSTILE[i]} tier {i}", HOSTILE[-2 - i], q, c)
-        for i, (q, c) in enumerate(
-            [(0.912, 0.00001), (0.9125, 0.000012), (0.93, 0.0002), (0.934, 0.0011), (0.9372, 0.19)]
+        _tier(f"{HOSTILE[i]} tier {i}", HOSTILE[-2 - i], q, c, explained)
+        for i, (q, c, explained) in enumerate(
+            [
+                (0.912, 0.00001, -12345.678),
+                (0.9125, 0.000012, None),
+                (0.93, 0.0002, 0.0),
+                (0.934, 0.0011, 1.0),
+                (0.9372, 0.19, -1e-9),
+            ]
         )
     ]
     names = [t["name"] for t in tiers]
@@ -292,7 +302,7 @@ def two_tiers() -> dict[str, Any]:
     comparison["contenders"] = [
         c for c in comparison["contenders"] if c["name"] not in ("always-middle", "tier:medium")
     ]
-    for i, c in enumerate(comparison["contenders"][:7]):
+    for i, c in enumerate(comparison["contenders"][:8]):
         c["two_tier"] = {
             "apgr": interval(0.66 - 0.02 * i, 0.02),
             "cpt50": interval(0.3 + 0.02 * i, 0.03),
@@ -309,7 +319,7 @@ def two_tiers() -> dict[str, Any]:
     }  # fmt: skip
     document["verdict"].update(
         word="TIE", exit_code=10, headline="tierwise leads logistic regression on embeddings by 1.2 points, which chance may explain.", reason="The interval of the lead, −1.6 to +4.0 points, includes zero.",
-        more_data="About 24,000 prompts like these would tell.", needed_prompts=24000, lead=interval(0.012, 0.028), beats=["length", "hand-rule"], ties=["logistic-embedding", "lightgbm", "knn-50"],
+        more_data="About 24,000 prompts like these would tell.", needed_prompts=24000, lead=interval(0.012, 0.028), beats=["length", "cost-only", "hand-rule"], ties=["logistic-embedding", "lightgbm", "knn-50"],
     )  # fmt: skip
     return document
 

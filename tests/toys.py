@@ -27,7 +27,8 @@ from router.artifact import GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE, sha256_of
 from router.embedding import EMBEDDING_FILES, StaticEmbedding
 from router.extractor import Extractor
 from router.lexicon import LEXICON_FILE, Lexicon
-from router.scorer import INPUT, NOVELTY, P_PASS, Scorer
+from router.features import FEATURE_NAMES
+from router.scorer import ANSWER, INPUT, NOVELTY, P_PASS, Scorer
 
 ROOT = Path(__file__).resolve().parents[1]
 DIMENSION = 8
@@ -120,16 +121,21 @@ def build_graph(
     input_name: str = INPUT,
     element: int = TensorProto.FLOAT,
     rows: str | int = "n",
+    answer_columns: int | None = None,
     novelty_columns: int = 1,
+    without: str | None = None,
     extra_input: bool = False,
     reads_lexicon: bool = False,
 ) -> bytes:
-    """Return a graph: one logistic unit per tier, and one minus the greatest cosine to the 2d half axes.
+    """Return a graph: one logistic unit per tier, a line in the question marks, and one minus the greatest
+    cosine to the 2d half axes.
 
     Where it reads a lexicon, the last columns, one per tier, are added to the log odds.
 
     A text with a known token is at most 1 - 1/sqrt(d) from an axis, one without is at 1. The cheaper a tier,
-    the more a long prompt costs it.
+    the more a long prompt costs it. A prompt without a question mark gets an answer of half the mean from the
+    cheapest tier and of one and a half from the dearest; each question makes it longer, on cheap tiers most.
+    An output named by `without` is left out.
     """
     rng = np.random.default_rng(5)
     weights = np.zeros((width, n_tiers), np.float32)
@@ -138,12 +144,16 @@ def build_graph(
     if reads_lexicon:
         weights[-n_tiers:] = np.eye(n_tiers)
     bias = np.linspace(4.0, 2.5, n_tiers).astype(np.float32)
+    answer_columns = n_tiers if answer_columns is None else answer_columns
+    lengths = np.zeros((width, answer_columns), np.float32)
+    lengths[DIMENSION + FEATURE_NAMES.index("log_questions")] = np.linspace(0.75, 0.25, answer_columns)
     axes = np.zeros((width, 2 * DIMENSION), np.float32)
     axes[:DIMENSION] = np.concatenate([np.eye(DIMENSION), -np.eye(DIMENSION)], axis=1)
     nodes = [
         helper.make_node("Cast", [input_name], ["rows"], to=TensorProto.FLOAT),
         helper.make_node("Gemm", ["rows", "weights", "bias"], ["logits"]),
         helper.make_node("Sigmoid", ["logits"], [P_PASS]),
+        helper.make_node("Gemm", ["rows", "lengths", "length"], [ANSWER]),
         helper.make_node("MatMul", ["rows", "axes"], ["cosines"]),
         helper.make_node("ReduceMax", ["cosines"], ["nearest"], axes=[1], keepdims=1),
         helper.make_node("Sub", ["one", "nearest"], [NOVELTY]),
@@ -151,19 +161,23 @@ def build_graph(
     constants = {
         "weights": weights,
         "bias": bias,
+        "lengths": lengths,
+        "length": np.linspace(0.5, 1.5, answer_columns).astype(np.float32),
         "axes": axes,
         "one": np.ones((1, novelty_columns), np.float32),
     }
     inputs = [helper.make_tensor_value_info(input_name, element, [rows, width])]
     if extra_input:
         inputs.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, ["n", 1]))
+    columns = {P_PASS: n_tiers, ANSWER: answer_columns, NOVELTY: novelty_columns}
     graph = helper.make_graph(
         nodes,
         "toy",
         inputs,
         [
-            helper.make_tensor_value_info(P_PASS, TensorProto.FLOAT, [rows, n_tiers]),
-            helper.make_tensor_value_info(NOVELTY, TensorProto.FLOAT, [rows, novelty_columns]),
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [rows, n])
+            for name, n in columns.items()
+            if name != without
         ],
         [numpy_helper.from_array(values, name) for name, values in constants.items()],
     )
@@ -204,7 +218,7 @@ def write_artifact(folder: Path, *, lexicon: bool = False) -> Path:
     extractor = Extractor(embedding, Lexicon.load(folder, embedding.n_ids) if lexicon else None)
     model = build_graph(extractor.width, reads_lexicon=lexicon)
     (folder / MODEL_FILE).write_bytes(model)
-    p_pass, _ = Scorer(model, extractor.width, 3).score(extractor.extract_many(GOLDEN))
+    p_pass, _, _ = Scorer(model, extractor.width, 3).score(extractor.extract_many(GOLDEN))
     write_golden(
         folder, [{"prompt": g, "p_pass": row} for g, row in zip(GOLDEN, p_pass.tolist(), strict=True)]
     )

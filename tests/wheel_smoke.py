@@ -23,7 +23,10 @@ assert not present, f"the base install brought {present}"
 
 decision = route("Name the largest lake in Africa.")
 assert decision.tier in {"small", "medium", "large"}
-assert decision.model_id == Router.load(package / "default").model_id
+default = Router.load(package / "default")
+assert decision.model_id == default.model_id
+costs = default.expected_cost(["Name the largest lake in Africa."])
+assert 0.0 < costs[0, decision.index] == decision.expected_cost_usd
 assert Reason.EMPTY == route("").reason
 assert "large" == route("Name the largest lake in Africa.", Policy(epsilon=1.0, floor="large")).tier
 loaded = [name for name in HEAVY if name in sys.modules]

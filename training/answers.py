@@ -38,7 +38,7 @@ class Answers:
 
     @classmethod
     def fit(cls, design: Design) -> Answers:
-        """Fit on the answers whose cost was logged; `design.answer` None is none of them."""
+        """Fit on the answers of which something was logged; `design.answer` None is none of them."""
         weights, bias = np.zeros((design.X.shape[1], design.n_tiers)), np.ones(design.n_tiers)
         if design.answer is None:
             return cls(weights, bias)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto
 from toys import DIMENSION, build_graph, reseal, write_golden
@@ -30,7 +31,7 @@ from router.embedding import EMBEDDING_FILES
 from router.extractor import Extractor
 from router.features import FEATURE_NAMES
 from router.lexicon import LEXICON_FILE
-from router.scorer import Scorer
+from router.scorer import ANSWER, NOVELTY, P_PASS, Scorer
 
 WIDTH = DIMENSION + len(FEATURE_NAMES)
 FILES = (MODEL_FILE, *EMBEDDING_FILES, GOLDEN_FILE, "MODEL_CARD.md")
@@ -53,8 +54,10 @@ def test_a_whole_artefact_opens(toy_artifact: Path) -> None:
     assert set(FILES) == set(manifest.files)
     assert (Extractor, WIDTH) == (type(extractor), extractor.width)
     golden = read_golden(toy_artifact)
-    found, novelty = scorer.score(extractor.extract_many([case["prompt"] for case in golden]))
-    assert ((len(golden), 3), (len(golden),)) == (found.shape, novelty.shape)
+    found, answer, novelty = scorer.score(extractor.extract_many([case["prompt"] for case in golden]))
+    n = len(golden)
+    assert [(n, 3), (n, 3), (n,)] == [output.shape for output in (found, answer, novelty)]
+    assert {np.dtype(np.float32)} == {output.dtype for output in (found, answer, novelty)}
     np.testing.assert_allclose(found, [case["p_pass"] for case in golden], atol=GOLDEN_TOLERANCE)
 
 
@@ -76,7 +79,7 @@ def test_an_artefact_with_a_lexicon_opens_and_reads_it(
     assert extractor.lexicon is not None
     assert WIDTH + 3 == extractor.width
     golden = read_golden(toy_artifact_with_lexicon)
-    found, _ = scorer.score(extractor.extract_many([case["prompt"] for case in golden]))
+    found, _, _ = scorer.score(extractor.extract_many([case["prompt"] for case in golden]))
     np.testing.assert_allclose(found, [case["p_pass"] for case in golden], atol=GOLDEN_TOLERANCE)
     with_words, without = (Router.load(folder) for folder in (toy_artifact_with_lexicon, toy_artifact))
     prompts = ["Prove that the sum is odd", ""]
@@ -336,25 +339,84 @@ def test_a_graph_that_is_none_is_refused_though_its_hash_is_right(
         build_graph(WIDTH, element=TensorProto.DOUBLE),
         build_graph(WIDTH, element=TensorProto.INT64),
         build_graph(WIDTH, rows=1),
+        build_graph(WIDTH, answer_columns=1),
+        build_graph(WIDTH, answer_columns=2),
+        build_graph(WIDTH, answer_columns=4),
         build_graph(WIDTH, novelty_columns=2),
+        build_graph(WIDTH, without=P_PASS),
+        build_graph(WIDTH, without=ANSWER),
+        build_graph(WIDTH, without=NOVELTY),
         build_graph(WIDTH, extra_input=True),
     ],
-    ids=["width", "two tiers", "four tiers", "name", "double", "integer", "one row", "novelty", "two inputs"],
+    ids=[
+        "width",
+        "two tiers",
+        "four tiers",
+        "name",
+        "double",
+        "integer",
+        "one row",
+        "one answer",
+        "two answers",
+        "four answers",
+        "novelty",
+        "no p_pass",
+        "no answer",
+        "no novelty",
+        "two inputs",
+    ],
 )
 def test_a_graph_of_another_shape_is_refused(toy_artifact_copy: Path, model: bytes) -> None:
     (toy_artifact_copy / MODEL_FILE).write_bytes(model)
     reseal(toy_artifact_copy)
-    refuse(toy_artifact_copy, f"from {WIDTH} features to 3 tiers", "found inputs", "fit again")
+    refuse(
+        toy_artifact_copy,
+        f"from {WIDTH} features to p_pass and answer of 3 tiers",
+        "found inputs",
+        "fit again",
+    )
+
+
+def test_a_model_of_before_there_were_answers_says_what_it_lacks(toy_artifact_copy: Path) -> None:
+    (toy_artifact_copy / MODEL_FILE).write_bytes(build_graph(WIDTH, without=ANSWER))
+    reseal(toy_artifact_copy)
+    with pytest.raises(ArtifactError) as caught:
+        Router.load(toy_artifact_copy)
+    expected, found = str(caught.value).split("and outputs ")
+    assert ANSWER in expected
+    assert ANSWER not in found
+
+
+def test_outputs_are_told_by_name_and_not_by_place(toy_artifact_copy: Path) -> None:
+    expected = Router.load(toy_artifact_copy)
+    model = onnx.load_model_from_string(build_graph(WIDTH))
+    outputs = list(model.graph.output)
+    del model.graph.output[:]
+    model.graph.output.extend([outputs[1], outputs[2], outputs[0]])
+    (toy_artifact_copy / MODEL_FILE).write_bytes(model.SerializeToString())
+    reseal(toy_artifact_copy)
+    prompts = ["Prove that the sum is odd", "hello? hello?"]
+    assert expected.route_many(prompts) == Router.load(toy_artifact_copy).route_many(prompts)
+
+
+def test_an_answer_in_the_place_of_the_score_does_not_give_the_golden_scores(toy_artifact_copy: Path) -> None:
+    swap = {P_PASS: ANSWER, ANSWER: P_PASS}
+    model = onnx.load_model_from_string(build_graph(WIDTH))
+    for node in model.graph.node:
+        node.output[0] = swap.get(node.output[0], node.output[0])
+    (toy_artifact_copy / MODEL_FILE).write_bytes(model.SerializeToString())
+    reseal(toy_artifact_copy)
+    refuse(toy_artifact_copy, "golden scores do not come out")
 
 
 def test_a_scalar_input_is_refused() -> None:
     from onnx import helper
 
     graph = helper.make_graph(
-        [helper.make_node("Identity", ["x"], ["p_pass"]), helper.make_node("Identity", ["x"], ["novelty"])],
+        [helper.make_node("Identity", ["x"], [name]) for name in (P_PASS, ANSWER, NOVELTY)],
         "scalar",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [])],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, []) for name in ("p_pass", "novelty")],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, []) for name in (P_PASS, ANSWER, NOVELTY)],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     with pytest.raises(ArtifactError, match="expected a float32 graph from 5 features"):
@@ -368,14 +430,15 @@ def test_a_graph_that_fails_when_it_runs_is_refused(toy_artifact_copy: Path) -> 
     graph = helper.make_graph(
         [
             helper.make_node("Reshape", ["x", "two"], ["pair"]),  # fits two rows only
-            helper.make_node("MatMul", ["pair", "w"], ["p_pass"]),
-            helper.make_node("MatMul", ["pair", "v"], ["novelty"]),
+            helper.make_node("MatMul", ["pair", "w"], [P_PASS]),
+            helper.make_node("MatMul", ["pair", "w"], [ANSWER]),
+            helper.make_node("MatMul", ["pair", "v"], [NOVELTY]),
         ],
         "pairs",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", WIDTH])],
         [
-            helper.make_tensor_value_info("p_pass", TensorProto.FLOAT, ["n", 3]),
-            helper.make_tensor_value_info("novelty", TensorProto.FLOAT, ["n", 1]),
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", columns])
+            for name, columns in ((P_PASS, 3), (ANSWER, 3), (NOVELTY, 1))
         ],
         [
             numpy_helper.from_array(values.astype(np.float32) if name == "v" else values, name)
@@ -385,14 +448,14 @@ def test_a_graph_that_fails_when_it_runs_is_refused(toy_artifact_copy: Path) -> 
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     (toy_artifact_copy / MODEL_FILE).write_bytes(model.SerializeToString())
     reseal(toy_artifact_copy)
-    refuse(toy_artifact_copy, "fit again")
+    refuse(toy_artifact_copy, f"{GOLDEN_FILE} does not fit the model", "fit again")
 
 
 def test_the_ladder_and_the_graph_agree(toy_artifact_copy: Path) -> None:
     document = manifest_of(toy_artifact_copy)
     document["tiers"]["tier"].pop()
     reseal(toy_artifact_copy, tiers=document["tiers"], cost={"mean_output_tokens": [1.0, 1.0]})
-    refuse(toy_artifact_copy, "to 2 tiers")
+    refuse(toy_artifact_copy, "to p_pass and answer of 2 tiers")
 
 
 @pytest.mark.parametrize("name", ["nowhere", "x" * 5000, "a/b/c", "\x00", "\ud800"])

@@ -70,7 +70,7 @@ def test_a_whole_manifest_is_read(document: dict[str, Any]) -> None:
     assert Certificate((0.02, 0.05, 0.1), (0.01, 0.05, 0.15), 0.05, 400) == manifest.certificate
     assert document == manifest.document
     assert document["files"] == manifest.files
-    assert pytest.approx([2e-5, 4e-4, 4e-3]) == manifest.costs.usd_per_call
+    assert pytest.approx([2e-5, 4e-4, 4e-3]) == manifest.costs.usd_per_answer
 
 
 @pytest.mark.parametrize("path", REQUIRED, ids=str)

@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from math import log1p
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,8 @@ def test_no_prompts_give_no_scores(toy_router: Router) -> None:
         scores = toy_router.score(nothing)
         assert (np.float32, (0, 3)) == (scores.dtype, scores.shape)
         assert [] == toy_router.route_many(nothing)
+        costs = toy_router.expected_cost(nothing)
+        assert (np.float64, (0, 3)) == (costs.dtype, costs.shape)
 
 
 # Decisions
@@ -272,15 +275,140 @@ def test_bounds_are_kept_and_named(toy_router: Router) -> None:
         assert (expected, reason) == (decision.tier, decision.reason)
 
 
-def test_expected_costs_by_hand(toy_router: Router) -> None:
-    text = ("hello " * 100)[:400]  # 400 characters are 100 tokens
-    for tier, expected in (
-        ("small", 100 * 0.2e-6 + 50 * 0.4e-6),
-        ("medium", 100 * 1e-6 + 100 * 4e-6),
-        ("large", 100 * 5e-6 + 200 * 20e-6),
-    ):
-        decision = toy_router.route(text, Policy(allow=tier))
-        assert (tier, pytest.approx(expected)) == (decision.tier, decision.expected_cost_usd)
+# Expected costs
+
+
+@pytest.mark.parametrize("n_questions", [0, 1, 7, 200])
+def test_expected_costs_by_hand(toy_router: Router, n_questions: int) -> None:
+    text = ("?" * n_questions + "hello " * 100)[:400]  # 400 characters are 100 tokens
+    asked = log1p(n_questions)
+    expected = [
+        100 * 0.2e-6 + 50 * 0.4e-6 * (0.5 + 0.75 * asked),
+        100 * 1e-6 + 100 * 4e-6 * (1.0 + 0.5 * asked),
+        100 * 5e-6 + 200 * 20e-6 * (1.5 + 0.25 * asked),
+    ]
+    assert pytest.approx(expected, rel=1e-6) == toy_router.expected_cost([text])[0].tolist()
+    for name, usd in zip(("small", "medium", "large"), expected, strict=True):
+        decision = toy_router.route(text, Policy(allow=name))
+        assert (name, pytest.approx(usd, rel=1e-6)) == (decision.tier, decision.expected_cost_usd)
+
+
+def test_all_that_is_sent_costs(toy_router: Router) -> None:
+    """System prompt, earlier turns and tool results are input; which of them is which does not matter."""
+    turns = [
+        ("system", "a" * 90),
+        ("user", "b" * 700),
+        ("assistant", "c" * 9),
+        ("tool", "d" * 1),
+        ("user", ""),
+    ]
+    conversation = [{"role": role, "content": content} for role, content in turns]
+    found = toy_router.expected_cost([conversation, "e" * 800])
+    assert found[0].tolist() == found[1].tolist()
+
+
+FORMS: list[Any] = [
+    "hello",
+    "Is the sum odd? Prove it.",
+    "",
+    " \n\t",
+    "\x00",
+    "\ud800",
+    "is it?\udfff" * 3000,
+    "世界？",
+    "a line of text? \ud800\x00\n" * 100_000,
+    [],
+    [{"role": "user"}],
+    [{"role": "user", "content": None}],
+    [{"role": "user", "content": "\udc00 who? \ud800"}],
+    [{"role": "user", "content": "why? " * 200_000}],
+    [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Which number?"}],
+    [{"role": "user", "content": "Sum?"}, {"role": "tool", "content": "{}"}],
+    [{"role": "user", "content": [{"type": "text", "text": "What is it?"}, IMAGE]}],
+    [{"role": "user", "content": [IMAGE]}],
+]
+
+
+@pytest.mark.parametrize("tier", [None, "small", "medium", "large"])
+def test_a_decision_costs_what_its_tier_is_expected_to(toy_router: Router, tier: str | None) -> None:
+    policy = None if tier is None else Policy(allow=tier)
+    prompts = FORMS + PROMPTS
+    costs = toy_router.expected_cost(prompts)
+    assert (np.float64, (len(prompts), 3)) == (costs.dtype, costs.shape)
+    together = toy_router.route_many(prompts, policy)
+    assert [row[d.index] for row, d in zip(costs, together, strict=True)] == [
+        d.expected_cost_usd for d in together
+    ]
+    for prompt, row, decision in zip(prompts, costs, together, strict=True):
+        alone = toy_router.route(prompt, policy)
+        assert decision.expected_cost_usd == alone.expected_cost_usd
+        assert tier in (None, alone.tier)
+        assert row.tolist() == toy_router.expected_cost([prompt])[0].tolist()
+
+
+def test_a_decision_that_is_no_forced_one_costs_its_own_tier(toy_router: Router) -> None:
+    """Bounds, limits and escalation move the decision after the model has spoken: the cost moves with it."""
+    policies = [Policy(epsilon=e, floor=f) for e in (0.0, 0.1, 1.0) for f in (None, "medium")]
+    costs = toy_router.expected_cost(PROMPTS)
+    moved = 0
+    for policy in policies:
+        for row, decision in zip(costs, toy_router.route_many(PROMPTS, policy), strict=True):
+            assert row[decision.index] == decision.expected_cost_usd
+            moved += decision.index != decision.predicted
+    assert moved > 300
+
+
+def test_costs_by_any_order_and_size_of_the_batch_are_the_same(toy_router: Router) -> None:
+    expected = toy_router.expected_cost(PROMPTS)
+    rng = np.random.default_rng(23)
+    for size in (1, 2, 7, 64, 299):
+        order = rng.permutation(len(PROMPTS))[:size]
+        found = toy_router.expected_cost([PROMPTS[i] for i in order])
+        assert expected[order].tolist() == found.tolist()
+    assert expected.tolist() == toy_router.expected_cost(tuple(PROMPTS)).tolist()
+
+
+def test_costs_rise_with_the_length_of_the_prompt_where_the_answer_stays(toy_router: Router) -> None:
+    lengths = [0, 1, 2, 100, 2_047, 2_048, 2_049, 2_050, 40_000, 1_000_000]  # across the edge of the window
+    costs = toy_router.expected_cost(["a" * n for n in lengths])
+    assert (np.diff(costs, axis=0) > 0).all()
+    per_char = np.diff(costs, axis=0) / np.diff(lengths)[:, None]
+    prices = np.array([0.2, 1.0, 5.0]) * 1e-6 / 4
+    np.testing.assert_allclose(per_char, np.tile(prices, (len(per_char), 1)), rtol=1e-6)
+
+
+def test_costs_rise_with_the_answer_where_the_length_stays(toy_router: Router) -> None:
+    prompts = ["?" * n + "a" * (500 - n) for n in (0, 1, 5, 50, 500)]
+    assert (np.diff(toy_router.expected_cost(prompts), axis=0) > 0).all()
+
+
+@given(texts=st.lists(ANY_TEXT, min_size=1, max_size=4))
+@example(texts=["", "\x00", "\ud800", "\udfff" * 3000])
+@example(texts=["".join(map(chr, range(0x20))), "\u202e\u200b\ufeff\ufffe\U0010ffff"])
+@example(texts=["?" * 100_000, "\ud800?" * 3000, "\u0378" * 5000, "a\u0300" * 5000])
+def test_any_string_has_finite_costs_that_are_not_negative(toy_router: Router, texts: list[str]) -> None:
+    costs = toy_router.expected_cost(texts)
+    assert (np.float64, (len(texts), 3)) == (costs.dtype, costs.shape)
+    assert np.isfinite(costs).all()
+    assert (costs >= 0).all()
+    assert costs.tolist() == toy_router.expected_cost(texts).tolist()
+
+
+def test_a_string_of_ten_million_has_costs(toy_router: Router) -> None:
+    found = toy_router.expected_cost(["a" * 10_000_000])[0].tolist()
+    assert pytest.approx([0.5 + 1e-5, 2.5 + 4e-4, 12.5 + 6e-3], rel=1e-6) == found
+
+
+def test_free_tiers_are_expected_to_cost_nothing(toy_artifact_copy: Path) -> None:
+    tiers = json.loads((toy_artifact_copy / "manifest.json").read_bytes())["tiers"]
+    for tier in tiers["tier"][:2]:
+        tier |= {"input_usd_per_mtok": 0.0, "output_usd_per_mtok": 0.0}
+    reseal(toy_artifact_copy, tiers=tiers)
+    router = Router.load(toy_artifact_copy)
+    costs = router.expected_cost(["", "hello?", "hello " * 999])
+    assert [[0.0, 0.0]] * 3 == costs[:, :2].tolist()
+    assert (costs[:, 2] > 0).all()
+    assert 0.0 == router.route("hello?", Policy(allow="medium")).expected_cost_usd
 
 
 # Wrong requests
@@ -294,6 +422,7 @@ def test_a_prompt_of_another_type_is_refused(toy_router: Router, prompt: Any) ->
         lambda: toy_router.route(prompt),
         lambda: toy_router.route_many(["fine", prompt]),
         lambda: toy_router.score([prompt]),
+        lambda: toy_router.expected_cost(["fine", prompt]),
     ):
         with pytest.raises(TypeError) as caught:
             call()
@@ -306,7 +435,7 @@ def test_a_prompt_of_another_type_is_refused(toy_router: Router, prompt: Any) ->
     ids=lambda prompts: type(prompts).__name__,
 )
 def test_prompts_are_a_list(toy_router: Router, prompts: Any) -> None:
-    for call in (toy_router.score, toy_router.route_many):
+    for call in (toy_router.score, toy_router.expected_cost, toy_router.route_many):
         with pytest.raises(TypeError, match="expected a list of prompts") as caught:
             call(prompts)
         assert "confidential" not in str(caught.value)
@@ -314,8 +443,9 @@ def test_prompts_are_a_list(toy_router: Router, prompts: Any) -> None:
 
 def test_one_conversation_is_not_a_list_of_prompts(toy_router: Router) -> None:
     conversation: Any = [{"role": "user", "content": "hello"}]
-    with pytest.raises(TypeError, match="list of chat messages"):
-        toy_router.route_many(conversation)
+    for call in (toy_router.score, toy_router.expected_cost, toy_router.route_many):
+        with pytest.raises(TypeError, match="list of chat messages"):
+            call(conversation)
 
 
 @pytest.mark.parametrize("policy", [0.05, "small", {"epsilon": 0.1}, True, ()], ids=repr)
@@ -363,6 +493,7 @@ def test_two_loads_decide_alike(toy_artifact: Path, toy_router: Router) -> None:
 def test_a_prompt_is_not_changed(toy_router: Router) -> None:
     before = pickle.dumps(PROMPTS)
     toy_router.route_many(PROMPTS, Policy(epsilon=0.3))
+    toy_router.expected_cost(PROMPTS)
     assert before == pickle.dumps(PROMPTS)
 
 

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router import ConfigError
-from router.costs import CostModel
 from router.tiers import Ladder, Tier, parse_tiers, read_tiers
 
 GOOD: dict[str, Any] = {
@@ -202,13 +201,7 @@ def test_a_folder_is_no_tiers_file(tmp_path: Path) -> None:
 def test_costs_by_hand() -> None:
     tier = Tier("t", ("m",), 2.0, 10.0)
     assert pytest.approx(1000 * 2e-6 + 50 * 10e-6) == tier.cost_usd(1000, 50)
-    costs = CostModel.from_ladder(Ladder((tier, Tier("u", ("n",), 4.0, 20.0))), (50.0, 100.0))
-    # 400 characters are 100 tokens.
-    assert pytest.approx(100 * 2e-6 + 50 * 10e-6) == costs.expected_usd(0, 400)
-    assert pytest.approx(100 * 4e-6 + 100 * 20e-6) == costs.expected_usd(1, 400)
-    assert pytest.approx(50 * 10e-6) == costs.expected_usd(0, 0)
-    with pytest.raises(ValueError, match="zip"):
-        CostModel.from_ladder(Ladder((tier,)), (50.0, 100.0))
+    assert (0.0, 2.0) == (tier.cost_usd(0, 0), tier.cost_usd(1e6, 0))
 
 
 def test_a_tier_dearer_in_both_prices_may_not_stand_first() -> None:

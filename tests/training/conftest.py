@@ -96,7 +96,16 @@ def draw_design(n: int, seed: int, n_tiers: int = 3, unobserved: float = 0.1) ->
         tags,
         np.array([f"g{i // 2}" for i in range(n)], object),
         np.geomspace(0.001, 0.1, n_tiers) * rng.lognormal(0.0, 0.3, (n, 1)),
+        draw_answers(X, passed, rng),
     )
+
+
+def draw_answers(
+    X: NDArray[np.float32], passed: NDArray[np.float32], rng: np.random.Generator
+) -> NDArray[Any]:
+    """Answers that are the longer, the more a direction of the embedding is in the prompt; unseen as outcomes are."""
+    length = np.exp(1.5 * X[:, 1:2] + rng.normal(0.0, 0.3, passed.shape))
+    return np.where(np.isnan(passed), np.nan, length / length.mean(axis=0))
 
 
 def draw_unseen(X: NDArray[np.float32], seed: int, n_tiers: int = 3) -> Design:

@@ -14,6 +14,7 @@ from eval.calibration import log_loss
 from eval.design import Design, count_tokens
 from eval.outcomes import UNKNOWN
 from router.scorer import Scorer
+from training.answers import Answers
 from training.blend import (
     FOLDS,
     LEAST_CURVE_ROWS,
@@ -473,16 +474,18 @@ def test_the_graph_equals_the_blend(
 ) -> None:
     design, members = fitted_members
     blend, prototypes = blend_of(members, names), find_prototypes(design, 0)
+    answers = Answers.fit(design)
     width = width_of(design, blend)
     assert (blend.lexicon is not None) == ("words" in names)
-    model = build_model(blend, prototypes, width).SerializeToString(deterministic=True)
-    again = build_model(blend, prototypes, width).SerializeToString(deterministic=True)
+    model = build_model(blend, answers, prototypes, width).SerializeToString(deterministic=True)
+    again = build_model(blend, answers, prototypes, width).SerializeToString(deterministic=True)
     assert model == again
     strange = np.vstack([make_rows(300, 41), np.zeros((1, design.X.shape[1]), np.float32)])
     for rows in (design, make_unseen(strange, 6)):
         served = serve(members["words"], rows)[:, :width]
-        p_pass, novelty = Scorer(model, width, 3).score(np.ascontiguousarray(served))
-        assert (np.float32, np.float32) == (p_pass.dtype, novelty.dtype)
+        p_pass, answer, novelty = Scorer(model, width, 3).score(np.ascontiguousarray(served))
+        assert [np.float32] * 3 == [p_pass.dtype, answer.dtype, novelty.dtype]
+        np.testing.assert_allclose(answers.predict(rows.X), answer, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(blend.p_pass(rows), p_pass, rtol=0, atol=1e-5)
         assert ((p_pass >= 0) & (p_pass <= 1)).all()
         cosines = rows.X.astype(np.float64) @ prototypes
@@ -495,7 +498,9 @@ NUMERIC = tuple(name for name in MEMBERS if name != "words")
 @pytest.fixture(scope="module")
 def scorer(fitted_members: tuple[Design, dict[str, Member]]) -> Scorer:
     design, members = fitted_members
-    model = build_model(blend_of(members, NUMERIC), find_prototypes(design, 0), design.X.shape[1])
+    model = build_model(
+        blend_of(members, NUMERIC), Answers.fit(design), find_prototypes(design, 0), design.X.shape[1]
+    )
     return Scorer(model.SerializeToString(deterministic=True), design.X.shape[1], 3)
 
 
@@ -505,13 +510,13 @@ def test_novelty_is_a_cosine_distance_to_the_nearest_prototype(
     design, _ = fitted_members
     prototypes = find_prototypes(design, 0)
     X = make_rows(500, 12)
-    _, novelty = scorer.score(X)
+    _, _, novelty = scorer.score(X)
     np.testing.assert_allclose(1 - (X @ prototypes).max(axis=1), novelty, rtol=0, atol=1e-5)
     assert ((novelty >= -1e-6) & (novelty <= 2 + 1e-6)).all()
     zero = np.zeros((1, X.shape[1]), np.float32)
     zero[0, design.dimension :] = 3.0
-    assert [1.0] == scorer.score(zero)[1].tolist()
-    np.testing.assert_allclose(0.0, scorer.score(prototypes.T.astype(np.float32))[1], rtol=0, atol=1e-6)
+    assert [1.0] == scorer.score(zero)[2].tolist()
+    np.testing.assert_allclose(0.0, scorer.score(prototypes.T.astype(np.float32))[2], rtol=0, atol=1e-6)
 
 
 def test_novelty_reaches_two_opposite_the_only_prototype(
@@ -519,17 +524,20 @@ def test_novelty_reaches_two_opposite_the_only_prototype(
 ) -> None:
     design, members = fitted_members
     only = find_prototypes(design.take(np.arange(10)), 0)
-    model = build_model(blend_of(members, ("length",)), only, design.X.shape[1]).SerializeToString()
-    _, novelty = Scorer(model, design.X.shape[1], 3).score(-only.T.astype(np.float32))
+    model = build_model(
+        blend_of(members, ("length",)), Answers.fit(design), only, design.X.shape[1]
+    ).SerializeToString()
+    _, _, novelty = Scorer(model, design.X.shape[1], 3).score(-only.T.astype(np.float32))
     assert [2.0] == pytest.approx(novelty.tolist(), abs=1e-6)
 
 
 def test_a_row_scores_the_same_alone_and_in_any_batch(scorer: Scorer, make_rows: MakeRows) -> None:
     X = make_rows(257, 30)
-    p_pass, novelty = scorer.score(X)
+    p_pass, answer, novelty = scorer.score(X)
     alone = [scorer.score(X[i : i + 1]) for i in range(len(X))]
     # Not bitwise: ONNX Runtime adds up one row in another order than many.
-    np.testing.assert_allclose(np.vstack([p for p, _ in alone]), p_pass, rtol=0, atol=5e-7)
-    np.testing.assert_allclose(np.concatenate([u for _, u in alone]), novelty, rtol=0, atol=5e-7)
-    backwards, _ = scorer.score(np.ascontiguousarray(X[::-1]))
+    np.testing.assert_allclose(np.vstack([p for p, _, _ in alone]), p_pass, rtol=0, atol=5e-7)
+    np.testing.assert_allclose(np.vstack([a for _, a, _ in alone]), answer, rtol=0, atol=5e-6)
+    np.testing.assert_allclose(np.concatenate([u for _, _, u in alone]), novelty, rtol=0, atol=5e-7)
+    backwards, _, _ = scorer.score(np.ascontiguousarray(X[::-1]))
     np.testing.assert_allclose(backwards[::-1], p_pass, rtol=0, atol=5e-7)

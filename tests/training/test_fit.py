@@ -172,7 +172,7 @@ def test_golden_scores_are_those_of_the_model(artefact: Path) -> None:
     golden = read_golden(artefact)
     _, extractor, scorer = open_artifact(artefact)
     assert list(GOLDEN_PROMPTS) == [case["prompt"] for case in golden]
-    p_pass, _ = scorer.score(extractor.extract_many(GOLDEN_PROMPTS))
+    p_pass, _, _ = scorer.score(extractor.extract_many(GOLDEN_PROMPTS))
     np.testing.assert_allclose([case["p_pass"] for case in golden], p_pass, rtol=0, atol=1e-6)
 
 

@@ -21,6 +21,7 @@ from router.extractor import Extractor
 from router.lexicon import Lexicon
 from router.scorer import Scorer
 from router.tiers import read_tiers
+from training.answers import Answers
 from training.blend import Blend, Selection, build_model, cross_validate, fit_blend, select
 from training.golden import GOLDEN_PROMPTS
 from training.members import FITTERS, find_prototypes
@@ -127,9 +128,12 @@ def test_whatever_the_members_the_written_router_answers_as_the_blend(
     serving = Extractor(
         extractor.embedding, None if blend.lexicon is None else Lexicon(np.asarray(blend.lexicon))
     )
-    prototypes = find_prototypes(design_of(outcomes, extractor), 0)
-    model = build_model(blend, prototypes, serving.width).SerializeToString(deterministic=True)
-    golden, _ = Scorer(model, serving.width, 3).score(serving.extract_many(GOLDEN_PROMPTS))
+    design = design_of(outcomes, extractor)
+    prototypes = find_prototypes(design, 0)
+    model = build_model(blend, Answers.fit(design), prototypes, serving.width).SerializeToString(
+        deterministic=True
+    )
+    golden, _, _ = Scorer(model, serving.width, 3).score(serving.extract_many(GOLDEN_PROMPTS))
     write_artifact(
         tmp_path / "model",
         model=model,
