@@ -37,6 +37,7 @@ from eval.report_histories import render_svg
 from eval.scoring import score_out_of_sample
 from eval.verdict import decide, why_not
 from router import ConfigError
+from router.prompt import read_prompt
 from router.tiers import read_tiers
 
 __all__ = ["add_arguments", "run"]
@@ -211,7 +212,7 @@ def _judge(name: str, which: str, repeats: Sequence[Repeat], seed: int) -> dict[
     outcomes = repeats[0][0].take(np.tile(once, len(repeats)))
     expected = [o.expected_cost_usd[once] for o, _ in repeats if o.expected_cost_usd is not None]
     outcomes, k = replace(outcomes, expected_cost_usd=np.concatenate(expected)), len(outcomes.ladder)
-    texts = [prompt if isinstance(prompt, str) else json.dumps(prompt) for prompt in outcomes.prompts]
+    texts = [read_prompt(prompt).text for prompt in outcomes.prompts]
     fixed = {"hand-rule": hand_rule(texts, k), "always-middle": always_middle(len(outcomes), k)}
     comparison = compare(outcomes, scores, fixed, SUBJECT, LABELS, N_BOOT, seed)
     comparison["prompts"] //= len(repeats)

@@ -260,7 +260,7 @@ def _mean_gap(runs: Iterable[dict[str, Any]], name: str, at_mean: bool = False) 
 
 
 def _best_gap(run: dict[str, Any], at_mean: bool = False) -> float:
-    return max(_gap(run, name, at_mean)["value"] for name in _scored([run]))
+    return max(float(_gap(run, name, at_mean)["value"]) for name in _scored([run]))
 
 
 def _percent(bounds: dict[str, Any] | None, *, interval: bool = True, unit: str = " %") -> str:

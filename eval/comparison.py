@@ -250,7 +250,8 @@ def _explained(outcomes: Outcomes, tier: int) -> float | None:
     cost = outcomes.cost_usd[:, tier]
     spread = float(np.square(cost - cost.mean()).sum())
     missed = float(np.square(cost - outcomes.expected_cost_usd[:, tier]).sum())
-    return 1.0 - missed / spread if spread > 0.0 else None
+    # A cost that is the same on every prompt has a spread of rounding.
+    return 1.0 - missed / spread if spread > 1e-18 * float(np.square(cost).sum()) else None
 
 
 _NO_FIT: dict[str, Any] = {"log_loss": None, "ece": None, "auc": None}

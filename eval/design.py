@@ -6,14 +6,14 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from eval.outcomes import Outcomes
-from router.costs import CostModel
+from eval.outcomes import UNKNOWN, Outcomes
+from router.costs import prompt_usd
 from router.extractor import Extractor
 from router.prompt import read_prompt
 
@@ -44,9 +44,9 @@ class Design:
         str; rows of one group go together. None where no estimator divides the rows again.
     cost_usd : float64 (n, k) or None
         What each tier's answer cost. None where no estimator weighs tiers by their price.
-    answer : float64 (n, k) or None
-        What each answer cost beyond its prompt, as a multiple of the tier's mean; NaN where nothing of it was logged.
-        None where no estimator predicts it.
+    answer_usd : float64 (n, k) or None
+        What each answer cost beyond its prompt, an estimate where `answer_seen` (n, k) is false or the tier was not
+        observed. None where no estimator predicts it.
     """
 
     X: NDArray[np.float32]
@@ -58,7 +58,8 @@ class Design:
     tasks: NDArray[np.object_] | None = None
     groups: NDArray[np.object_] | None = None
     cost_usd: NDArray[np.float64] | None = None
-    answer: NDArray[np.float64] | None = None
+    answer_usd: NDArray[np.float64] | None = None
+    answer_seen: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.X)
@@ -80,7 +81,19 @@ class Design:
             None if self.tasks is None else self.tasks[rows],
             None if self.groups is None else self.groups[rows],
             None if self.cost_usd is None else self.cost_usd[rows],
-            None if self.answer is None else self.answer[rows],
+            None if self.answer_usd is None else self.answer_usd[rows],
+            None if self.answer_seen is None else self.answer_seen[rows],
+        )
+
+    def blind(self) -> Design:
+        """Return the same rows without anything that happened on them: no outcome, no cost."""
+        return replace(
+            self,
+            passed=np.full_like(self.passed, np.nan),
+            label=np.full_like(self.label, UNKNOWN),
+            cost_usd=None,
+            answer_usd=None,
+            answer_seen=None,
         )
 
 
@@ -93,6 +106,7 @@ def describe(outcomes: Outcomes, X: NDArray[np.float32], extractor: Extractor) -
         What the extractor, without a lexicon, gives for the prompts.
     """
     embedding = extractor.embedding
+    seen = ~outcomes.cost_estimated if outcomes.answer_seen is None else outcomes.answer_seen
     views = [read_prompt(prompt) for prompt in outcomes.prompts]
     texts = [view.text for view in views]
     tags = [outcomes.tags[name] for name in ("task", "feature") if name in outcomes.tags]
@@ -107,18 +121,9 @@ def describe(outcomes: Outcomes, X: NDArray[np.float32], extractor: Extractor) -
         tasks,
         outcomes.groups,
         outcomes.cost_usd,
-        _answers(outcomes, np.array([view.n_chars for view in views], dtype=np.float64)),
+        np.maximum(outcomes.cost_usd - prompt_usd(outcomes.ladder, [view.n_chars for view in views]), 0.0),
+        seen & ~np.isnan(outcomes.passed),
     )
-
-
-def _answers(outcomes: Outcomes, n_chars: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return what answers cost as multiples of their tier's mean; NaN where nothing was logged."""
-    costs = CostModel.from_ladder(outcomes.ladder, outcomes.mean_output_tokens)
-    beyond = np.maximum(outcomes.cost_usd - n_chars[:, None] * np.array(costs.usd_per_char), 0.0)
-    mean = np.array(costs.usd_per_answer)
-    seen = ~outcomes.cost_estimated if outcomes.answer_seen is None else outcomes.answer_seen
-    known = ~np.isnan(outcomes.passed) & seen & (mean > 0)
-    return np.asarray(np.divide(beyond, mean, out=np.full(beyond.shape, np.nan), where=known))
 
 
 def count_tokens(ids: Sequence[Sequence[int]], n_ids: int) -> sparse.csr_array:

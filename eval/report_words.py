@@ -205,12 +205,12 @@ def best_contender(document: dict[str, Any]) -> dict[str, Any] | None:
 def expectation(comparison: dict[str, Any]) -> str:
     """Return a sentence on what contenders take a call to cost."""
     shares = [
-        f"{percent(tier['cost_explained'], 0)} ({clean(tier['name'])})"
+        f"{percent(max(tier['cost_explained'], 0.0), 0)} ({clean(tier['name'])})"
         for tier in comparison["tiers"]
         if finite(tier.get("cost_explained")) is not None
     ]
     if not shares:
-        return "All contenders take a call to cost its tier's mean."
+        return "Calls to one tier cost alike, so that all contenders take them to cost the tier's mean."
     return (
         "All contenders choose at the same expected costs, predicted for each prompt. Of how much calls differ in cost, "
         f"that explains {listed(shares)}."

@@ -7,7 +7,6 @@ that it predicts, so it cannot lean on them by mistake.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 from joblib import delayed
@@ -17,7 +16,6 @@ from threadpoolctl import threadpool_limits
 from eval.baselines import Estimator
 from eval.design import Design
 from eval.folds import Fold, Plan
-from eval.outcomes import UNKNOWN
 from eval.parallel import run_calls
 
 __all__ = ["score_out_of_sample"]
@@ -81,15 +79,8 @@ def _score_fold(
 ) -> tuple[str, int, Floats]:
     """Fit and predict one fold; return it with what it belongs to."""
     test = design.take(fold.test)
-    blind = replace(
-        test,
-        passed=np.full_like(test.passed, np.nan),
-        label=np.full_like(test.label, UNKNOWN),
-        cost_usd=None,
-        answer=None,
-    )
     with threadpool_limits(1):
-        p = np.asarray(estimator(design.take(fold.train), blind, seed), dtype=np.float64)
+        p = np.asarray(estimator(design.take(fold.train), test.blind(), seed), dtype=np.float64)
     if p.shape != test.passed.shape:
         raise ValueError(f"estimator {name}: expected shape {test.passed.shape}, found {p.shape}")
     if not np.isfinite(p).all() or p.min(initial=0.0) < 0.0 or p.max(initial=0.0) > 1.0:

@@ -9,29 +9,42 @@ from numpy.typing import ArrayLike, NDArray
 
 from router.tiers import CHARS_PER_TOKEN, Ladder
 
-__all__ = ["CostModel"]
+__all__ = ["CostModel", "prompt_usd"]
+
+
+def prompt_usd(ladder: Ladder, n_chars: ArrayLike) -> NDArray[np.float64]:
+    """Return what prompts of so many characters (n,) cost as input on each tier, float64 (n, k)."""
+    return np.outer(
+        np.asarray(n_chars, dtype=np.float64),
+        [tier.cost_usd(1.0 / CHARS_PER_TOKEN, 0.0) for tier in ladder.tiers],
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class CostModel:
-    """Expected cost per tier: so much per character of the prompt, and for an answer of mean length.
+    """Expected cost per tier: so much per character of the prompt, and for a mean answer.
 
     Attributes
     ----------
     usd_per_char, usd_per_answer : tuple of float
-        Input at the tier's price, and the tier's mean output.
+        Input at the tier's price, and what the tier's answers cost in the mean.
     """
 
     usd_per_char: tuple[float, ...]
     usd_per_answer: tuple[float, ...]
 
     @classmethod
-    def from_ladder(cls, ladder: Ladder, mean_output_tokens: tuple[float, ...]) -> CostModel:
-        """Price a ladder whose tiers answer with this many tokens in the mean."""
-        return cls(
-            tuple(tier.cost_usd(1.0 / CHARS_PER_TOKEN, 0.0) for tier in ladder.tiers),
-            tuple(tier.cost_usd(0.0, n) for tier, n in zip(ladder.tiers, mean_output_tokens, strict=True)),
-        )
+    def from_ladder(cls, ladder: Ladder, usd_per_answer: tuple[float, ...]) -> CostModel:
+        """Price a ladder whose tiers' answers cost this much in the mean.
+
+        Raises
+        ------
+        ValueError
+            Not as many answers as tiers.
+        """
+        if len(usd_per_answer) != len(ladder):
+            raise ValueError(f"expected usd_per_answer of {len(ladder)} tiers, found {len(usd_per_answer)}")
+        return cls(tuple(tier.cost_usd(1.0 / CHARS_PER_TOKEN, 0.0) for tier in ladder.tiers), usd_per_answer)
 
     def expected_usd(self, tier: int, n_chars: int, answer: float) -> float:
         """Return the expected USD of a prompt on a tier.
@@ -46,8 +59,18 @@ class CostModel:
         return self.usd_per_answer[tier] * answer + self.usd_per_char[tier] * n_chars
 
     def expected_usd_many(self, n_chars: ArrayLike, answer: ArrayLike) -> NDArray[np.float64]:
-        """Return the same for n prompts on all tiers, float64 (n, k); arguments are (n,) and (n, k)."""
-        chars = np.asarray(n_chars, dtype=np.float64)[:, None]
+        """Return the same for n prompts on all tiers, float64 (n, k); arguments are (n,) and (n, k).
+
+        Raises
+        ------
+        ValueError
+            Arguments of other shapes.
+        """
+        chars, answer = np.asarray(n_chars, dtype=np.float64)[:, None], np.asarray(answer)
+        if answer.shape != (len(chars), len(self.usd_per_answer)):
+            raise ValueError(
+                f"expected answers ({len(chars)}, {len(self.usd_per_answer)}), found {answer.shape}"
+            )
         return np.asarray(
             np.array(self.usd_per_answer) * np.asarray(answer) + np.array(self.usd_per_char) * chars
         )

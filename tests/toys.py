@@ -26,8 +26,8 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from router.artifact import GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE, sha256_of
 from router.embedding import EMBEDDING_FILES, StaticEmbedding
 from router.extractor import Extractor
-from router.lexicon import LEXICON_FILE, Lexicon
 from router.features import FEATURE_NAMES
+from router.lexicon import LEXICON_FILE, Lexicon
 from router.scorer import ANSWER, INPUT, NOVELTY, P_PASS, Scorer
 
 ROOT = Path(__file__).resolve().parents[1]

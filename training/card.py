@@ -38,18 +38,18 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def _tiers(manifest: dict[str, Any]) -> str:
-    outputs = manifest["cost"]["mean_output_tokens"]
+    answers = manifest["cost"]["usd_per_answer"]
     rows = [
         [
             tier["name"],
             ", ".join(tier["models"]),
             f"{tier['input_usd_per_mtok']:g}",
             f"{tier['output_usd_per_mtok']:g}",
-            f"{output:.0f}",
+            f"{1000 * answer:.3g}",
         ]
-        for tier, output in zip(manifest["tiers"]["tier"], outputs, strict=True)
+        for tier, answer in zip(manifest["tiers"]["tier"], answers, strict=True)
     ]
-    header = ["tier", "models", "USD per million input tokens", "output tokens", "mean output tokens"]
+    header = ["tier", "models", "USD per million input tokens", "output tokens", "USD per 1,000 answers"]
     return f"## Tiers\n\nA score of {manifest['tiers']['pass_score']:g} or more passes.\n\n{_table(header, rows)}"
 
 

@@ -156,7 +156,7 @@ def fit(
         scorer = Scorer(model, serving.width, len(ladder))
         rows = X if serving.lexicon is None else _extract(serving, outcomes, progress)
         p_pass, answer, novelty = scorer.score(rows)
-        outcomes = replace(outcomes, expected_cost_usd=expected_cost(outcomes, answer))
+        outcomes = replace(outcomes, expected_cost_usd=expected_cost(outcomes, answers.usd * answer))
 
         progress.step("certifying")
         held = outcomes.take(split.calibration)
@@ -178,7 +178,7 @@ def fit(
         deciding: dict[str, Any] = {
             "tiers": ladder.to_dict(),
             "features": serving.identity,
-            "cost": {"mean_output_tokens": list(outcomes.mean_output_tokens)},
+            "cost": {"usd_per_answer": answers.usd.tolist()},
             "decision": decision,
         }
         document: dict[str, Any] = {

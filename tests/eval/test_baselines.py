@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from test_comparison import entry
+from test_metrics import outcomes_of
 
 from eval.baselines import BASELINES, LABELS, always_middle, hand_rule
 from eval.calibration import auc
+from eval.comparison import compare
 from eval.design import Design
 from eval.outcomes import UNKNOWN
 from router.features import FEATURE_NAMES
@@ -68,7 +73,8 @@ def test_every_baseline_ranks_what_its_features_tell(name: str, n_tiers: int) ->
     assert np.isfinite(p).all()
     assert p.min() >= 0.0
     assert p.max() <= 1.0
-    assert auc(p[:, 0], test.passed[:, 0]) > 0.65
+    ranked = auc(p[:, 0], test.passed[:, 0])
+    assert ranked == 0.5 if name == "cost-only" else ranked > 0.65  # it tells no prompt from another
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -154,6 +160,29 @@ def test_length_reads_the_length_alone() -> None:
     assert np.array_equal(expected, BASELINES["length"](train, other, 0))
     by_length = np.argsort(test.X[:, LOG_CHARS])
     assert (np.diff(expected[by_length, 0]) <= 0).all()
+
+
+def test_expected_cost_alone_is_the_pass_rates_for_every_prompt() -> None:
+    passed = np.array([[1, 0, 1], [1, np.nan, 1], [0, np.nan, 1], [1, np.nan, 1]], np.float32)
+    train = design_of(draw(4, 1).X, passed)
+    p = BASELINES["cost-only"](train, draw(6, 2), 0)
+    assert np.allclose(np.tile([4 / 6, 1 / 3, 5 / 6], (6, 1)), p)
+
+
+def test_expected_cost_alone_beats_random_mixing_where_costs_can_be_told_and_passes_cannot() -> None:
+    rng, n = np.random.default_rng(0), 600
+    score = (rng.random((n, 3)) < [0.4, 0.6, 0.8]).astype(float)
+    # Answers to some prompts are dear on every tier, and to those it is said before.
+    cost = np.array([1.0, 3.0, 10.0]) * rng.choice([0.2, 1.8], (n, 1))
+    outcomes = outcomes_of(score, cost)
+    train = design_of(np.zeros((n, WIDTH), np.float32), outcomes.passed)
+    p = BASELINES["cost-only"](train, train, 0)
+    told, blind = (
+        entry(compare(given, {"cost-only": p}, {}, "cost-only", {}, n_boot=100), "random-mix")["lead"]
+        for given in (replace(outcomes, expected_cost_usd=cost), outcomes)
+    )
+    assert told["low"] > 0.05
+    assert blind["low"] <= 0.0
 
 
 def test_every_name_has_a_label() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from eval.baselines import BASELINES
 from eval.benchmark_page import END, START, render_page, render_table, splice
 from router.errors import ConfigError
 
@@ -99,6 +100,32 @@ def test_the_two_ends_are_the_same_as_a_ladder_of_two(measured: tuple[Any, Path]
     assert fixed[0] == fixed[1]
     assert ends["tiers"] == two["tiers"]
     assert all(entry["two_tier"] for entry in two["contenders"] if entry["kind"] == "baseline")
+
+
+def test_what_choosing_at_mean_costs_closes_is_told_of_every_scored_contender(
+    measured: tuple[Any, Path],
+) -> None:
+    for run in record_of(measured[1])["runs"]:
+        scored = [entry for entry in run["contenders"] if entry["kind"] in ("subject", "baseline")]
+        assert ["tierwise", *sorted(BASELINES)] == [scored[0]["name"], *sorted(e["name"] for e in scored[1:])]
+        ours = scored[0]["at_mean_cost"]
+        assert ours["lead"] is None
+        for entry in scored:
+            gap = entry["at_mean_cost"]["gap_closed"]
+            assert gap["low"] <= gap["value"] <= gap["high"]
+        for entry in scored[1:]:
+            there = entry["at_mean_cost"]
+            lead = ours["gap_closed"]["value"] - there["gap_closed"]["value"]
+            assert lead == pytest.approx(there["lead"]["value"])
+        assert any(entry["gap_closed"] != entry["at_mean_cost"]["gap_closed"] for entry in scored)
+        assert all(entry["at_mean_cost"] is None for entry in run["contenders"] if entry not in scored)
+
+
+def test_where_a_call_costs_the_same_on_every_prompt_nothing_is_to_explain(
+    measured: tuple[Any, Path],
+) -> None:
+    for run in record_of(measured[1])["runs"]:
+        assert [None] * len(run["tiers"]) == [tier["cost_explained"] for tier in run["tiers"]]
 
 
 def test_no_prompt_leaves_the_histories(measured: tuple[Any, Path], texts: list[str]) -> None:
@@ -210,6 +237,8 @@ def test_what_cannot_be_measured_is_refused(
         (["--data", data, "--out", tmp_path / "bare"], "README.md: cannot be read"),
         (["--data", data, "--seed", "-1"], "--seed is 0 to 4294967295 and --workers 1 or more; found -1"),
         (["--data", data, "--workers", "0"], "--workers 1 or more"),
+        (["--data", data, "--repeats", "0"], "--repeats is 1 or more; found 0"),
+        (["--data", data, "--repeats", "-2"], "--repeats is 1 or more; found -2"),
     ]  # fmt: skip
     for arguments, sentence in cases:
         place = [] if "--out" in arguments else ["--out", checkout]

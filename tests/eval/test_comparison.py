@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from test_metrics import outcomes_of
 from eval.comparison import compare
 from eval.curve import gap_closed, oracle_curve, random_curve, router_curve
 from eval.outcomes import Outcomes
+from eval.scene import price_settings
 from eval.two_tiers import apgr, cpt
 from eval.verdict import decide
 
@@ -107,6 +109,109 @@ def test_savings_rise_as_quality_is_given_up(document: Any) -> None:
     point = entry(document, "ours")["at_97"]
     assert point["quality"]["value"] >= 0.97 * document["tiers"][2]["quality"]
     assert 0 < point["regret"]["value"] < 1
+
+
+# Expected costs
+
+
+def test_who_knows_outcomes_and_costs_reaches_the_oracle() -> None:
+    outcomes, _ = toy(400, 4)
+    outcomes = replace(outcomes, expected_cost_usd=outcomes.cost_usd)
+    document = compare(outcomes, {"knows": outcomes.score}, {}, "knows", {}, n_boot=20)
+    assert 0.95 < entry(document, "knows")["gap_closed"]["value"] <= 1.0 + 1e-9
+    assert [1.0] * 3 == [tier["cost_explained"] for tier in document["tiers"]]
+
+
+def test_knowing_what_a_call_will_cost_is_worth_something_and_the_wrong_cost_is_not() -> None:
+    outcomes, p = toy(600, 0)
+    rng = np.random.default_rng(0)
+    gaps = [
+        entry(compare(replace(outcomes, expected_cost_usd=cost), {"p": p}, {}, "p", {}, n_boot=20), "p")[
+            "gap_closed"
+        ]["value"]
+        for cost in (outcomes.cost_usd, None, rng.permutation(outcomes.cost_usd))
+    ]
+    assert gaps[0] > gaps[1] > gaps[2]
+
+
+def test_expecting_nothing_is_expecting_the_mean_of_each_tier() -> None:
+    outcomes, p = toy(300, 5)
+    outcomes.score[::10, 1] = outcomes.passed[::10, 1] = np.nan
+    # Those that a tier did not answer have no part in the mean.
+    mean = outcomes.cost_usd[outcomes.complete].mean(axis=0)
+    fixed = {"fixed": np.full(300, 1)}
+    none, same = (
+        compare(replace(outcomes, expected_cost_usd=cost), {"p": p, "q": 1 - p}, fixed, "p", {}, n_boot=50)
+        for cost in (None, np.tile(mean, (300, 1)))
+    )
+    assert [None] * 3 == [tier.pop("cost_explained") for tier in none["tiers"]]
+    assert [0.0] * 3 == pytest.approx([tier.pop("cost_explained") for tier in same["tiers"]], abs=1e-12)
+    assert none == same
+
+
+def test_the_cost_explained_by_hand() -> None:
+    cost = np.tile([[1.0, 10.0, 5.0], [3.0, 20.0, 5.0]], (20, 1))
+    said = np.tile([[1.5, 20.0, 5.0], [2.5, 10.0, 4.0]], (20, 1))
+    outcomes = replace(outcomes_of(np.tile([0.0, 1.0, 1.0], (40, 1)), cost), expected_cost_usd=said)
+    document = compare(outcomes, {"s": np.full((40, 3), 0.5)}, {}, "s", {}, n_boot=20)
+    # Missed by 0.5 of 1; by 10 of 5, worse than the mean; and a cost that does not vary needs no explaining.
+    assert [0.75, -3.0, None] == [tier["cost_explained"] for tier in document["tiers"]]
+    json.dumps(document, allow_nan=False)
+
+
+def test_the_cost_explained_is_of_prompts_that_every_tier_answered() -> None:
+    outcomes, p = toy(200, 6)
+    outcomes.score[:50, 2] = outcomes.passed[:50, 2] = np.nan
+    said = outcomes.cost_usd * 1.1
+    said[:50] = 99.0
+    given = replace(outcomes, expected_cost_usd=said)
+    cost = outcomes.cost_usd[50:]
+    by_hand = 1 - np.square(0.1 * cost).sum(axis=0) / np.square(cost - cost.mean(axis=0)).sum(axis=0)
+    found = [tier["cost_explained"] for tier in compare(given, {"p": p}, {}, "p", {}, n_boot=20)["tiers"]]
+    assert by_hand.tolist() == pytest.approx(found)
+
+
+def test_what_is_expected_moves_no_tier_no_fixed_choice_and_no_bound() -> None:
+    outcomes, p = toy(300, 7)
+    said = np.random.default_rng(0).permutation(outcomes.cost_usd)
+    documents = [
+        compare(given, {"p": p}, {"fixed": np.full(300, 1)}, "p", {}, n_boot=50)
+        for given in (outcomes, replace(outcomes, expected_cost_usd=said))
+    ]
+    for name in ("fixed", "tier:0", "tier:1", "tier:2", "random-mix", "oracle"):
+        one, other = (entry(document, name) | {"lead": None} for document in documents)
+        assert one == other
+    assert documents[0]["gap_to_close"] == documents[1]["gap_to_close"]
+    assert entry(documents[0], "p")["gap_closed"] != entry(documents[1], "p")["gap_closed"]
+
+
+def test_settings_by_hand() -> None:
+    # Each prompt passes with 0.2, 0.5 and 0.6; the second is expected to cost ten times the first on every tier.
+    cost = np.array([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]])
+    outcomes = replace(outcomes_of(np.ones((2, 3)), [1.0, 20.0, 21.0]), expected_cost_usd=cost)
+    settings = price_settings(np.tile([0.2, 0.5, 0.6], (2, 1)), outcomes)
+    assert np.dtype(np.intp) == settings.dtype
+    assert [[0, 0], [2, 2]] == settings[:, -2:].T.tolist()  # the ends
+    # The steps up are worth 0.3 and 0.1 quality: for 1 USD each on the first prompt, for 10 on the second.
+    found = {tuple(setting) for setting in settings.T.tolist()}
+    assert {(0, 0), (1, 0), (2, 0), (2, 1), (2, 2)} == found
+    # At the tiers' mean costs, both prompts are alike.
+    alike = price_settings(np.tile([0.2, 0.5, 0.6], (2, 1)), replace(outcomes, expected_cost_usd=None))
+    assert all(first == second for first, second in alike.T.tolist())
+
+
+def test_settings_look_at_no_outcome_but_the_mean_cost_of_tiers() -> None:
+    outcomes, p = toy(200, 8)
+    given = replace(outcomes, expected_cost_usd=outcomes.cost_usd * 1.1)
+    settings = price_settings(p, given)
+    assert 100 >= settings.shape[1]
+    order = np.random.default_rng(0).permutation(200)
+    others = replace(given, score=1 - given.score, passed=1 - given.passed, cost_usd=given.cost_usd[order])
+    np.testing.assert_array_equal(settings, price_settings(p, others))
+    rows = order[:50]
+    np.testing.assert_array_equal(
+        np.unique(price_settings(p[rows], given.take(rows))[:, -2:], axis=0), [[0, 2]]
+    )
 
 
 def test_calibration_keeps_prompts_that_a_tier_did_not_answer() -> None:

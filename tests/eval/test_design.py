@@ -80,6 +80,8 @@ def test_every_column_is_that_of_the_history(outcomes: Outcomes, extractor: Extr
     assert design.cost_usd is not None
     np.testing.assert_array_equal(outcomes.cost_usd, design.cost_usd)
     assert outcomes.groups.tolist() == (design.groups.tolist() if design.groups is not None else None)
+    assert design.answer is not None
+    assert np.isnan(design.answer).all()  # nothing of an answer was logged
     assert design.tasks is not None
     by_id = dict(zip(outcomes.prompt_ids, design.tasks, strict=True))
     assert {row["prompt_id"]: row["task"] for row in ROWS if row["prompt_id"] in by_id} == by_id
@@ -136,6 +138,89 @@ def test_tasks_are_the_task_tags_or_else_the_features(
     assert expected == (None if design.tasks is None else design.tasks.tolist())
 
 
+# What answers cost: per character of the prompt and per token of an answer, small costs 0.25 and 2
+# millionths of a USD, large 2.5 and 20.
+
+
+def answers_of(folder: Path, extractor: Extractor, *rows: dict[str, Any], ladder: Ladder = LADDER) -> Any:
+    """Lay out rows of a prompt of 8 characters, 2 tokens; return what their answers cost."""
+    path = folder / "history.jsonl"
+    lines = [json.dumps({"prompt": f"sum {row['prompt_id']:>4}", "score": 1.0} | row) for row in rows]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    outcomes = tabulate(read_history(path), ladder)
+    answer = design_of(outcomes, extractor).answer
+    assert answer is not None
+    assert (len(outcomes), 2) == answer.shape
+    return answer.tolist()
+
+
+def test_answers_by_hand_are_multiples_of_the_mean_beyond_the_prompt(
+    tmp_path: Path, extractor: Extractor
+) -> None:
+    found = answers_of(
+        tmp_path,
+        extractor,
+        {"prompt_id": "a", "model": "s", "input_tokens": 2, "output_tokens": 30},
+        {"prompt_id": "b", "model": "s", "input_tokens": 2, "output_tokens": 10},
+        # 6 input tokens more than the characters say: what they cost counts as the answer's, 6 of 2 * 20.
+        {"prompt_id": "c", "model": "s", "input_tokens": 8, "output_tokens": 20},
+        {"prompt_id": "a", "model": "l", "cost_usd": 2 * 10e-6 + 50 * 20e-6, "output_tokens": 50},
+        {"prompt_id": "b", "model": "l", "cost_usd": 2 * 10e-6 + 75 * 20e-6},  # the tokens are not needed
+        {"prompt_id": "c", "model": "l", "cost_usd": 1 * 10e-6},  # less than the prompt alone
+    )
+    expected = [[1.5, 1.0], [0.5, 1.5], [1.15, 0.0]]
+    np.testing.assert_allclose(expected, found, rtol=1e-9)
+
+
+def test_an_answer_of_which_nothing_was_logged_is_unknown(tmp_path: Path, extractor: Extractor) -> None:
+    found = answers_of(
+        tmp_path,
+        extractor,
+        {"prompt_id": "a", "model": "s", "input_tokens": 2, "output_tokens": 30},
+        {"prompt_id": "b", "model": "s", "output_tokens": 10},  # its prompt alone is estimated
+        {"prompt_id": "c", "model": "s", "input_tokens": 2},
+        {"prompt_id": "d", "model": "s"},
+        {"prompt_id": "a", "model": "l", "cost_usd": 2 * 10e-6 + 20 * 20e-6},
+        {"prompt_id": "b", "model": "l", "score": None, "cost_usd": 0.1},  # not graded
+    )
+    assert [[False, False], [False, True], [True, True], [True, True]] == np.isnan(found).tolist()
+    np.testing.assert_allclose([1.5, 0.5], np.array(found)[:2, 0], rtol=1e-9)
+
+
+def test_where_nobody_says_what_was_seen_it_is_what_was_not_estimated(
+    outcomes: Outcomes, extractor: Extractor
+) -> None:
+    estimated = np.zeros_like(outcomes.cost_estimated)
+    estimated[0, 0] = True
+    bare = replace(outcomes, answer_seen=None, cost_estimated=estimated)
+    answer = design_of(bare, extractor).answer
+    assert answer is not None
+    np.testing.assert_array_equal(np.isnan(outcomes.passed) | estimated, np.isnan(answer))
+
+
+def test_a_free_answer_is_no_multiple_of_anything(tmp_path: Path, extractor: Extractor) -> None:
+    free = Ladder((Tier("small", ("s",), 1.0, 0.0), LADDER.tiers[1]))
+    rows = [
+        {"prompt_id": name, "model": model, "input_tokens": 2, "output_tokens": 10}
+        for name in "ab"
+        for model in "sl"
+    ]
+    found = answers_of(tmp_path, extractor, *rows, ladder=free)
+    assert [[True, False]] * 2 == np.isnan(found).tolist()
+
+
+@given(st.floats(0, 1), st.integers(0, 2000))
+def test_no_answer_is_negative(extractor: Extractor, cost: float, n_chars: int) -> None:
+    ids = np.array(["a"], dtype=object)
+    one = np.ones((1, 2), np.float32)
+    outcomes = Outcomes(
+        LADDER, ids, ["x" * n_chars], ids, one, one, np.full((1, 2), cost), one == 0, {}, None, (9.0, 0.5), {}
+    )
+    answer = design_of(outcomes, extractor).answer
+    assert answer is not None
+    assert (answer >= 0).all()
+
+
 # Some of the rows
 
 
@@ -146,7 +231,8 @@ def test_tasks_are_the_task_tags_or_else_the_features(
 )
 def test_take_takes_the_same_rows_of_every_column(rows: Any, tmp_path: Path, extractor: Extractor) -> None:
     base = outcomes_of(tmp_path, [{**row, "prompt": row["prompt"] or "a"} for row in ROWS])
-    design = design_of(base, extractor)
+    answer = np.random.default_rng(0).random(base.passed.shape)
+    design = replace(design_of(base, extractor), answer=answer)
     part = design.take(rows)
     index = np.arange(len(design))[rows]
     assert (len(index), design.dimension, 2) == (len(part), part.dimension, part.n_tiers)
@@ -161,9 +247,10 @@ def test_take_takes_the_same_rows_of_every_column(rows: Any, tmp_path: Path, ext
 
 
 def test_what_is_missing_stays_missing(outcomes: Outcomes, extractor: Extractor) -> None:
-    bare = replace(design_of(outcomes, extractor), tokens=None, tasks=None, groups=None, cost_usd=None)
+    names = ("tokens", "tasks", "groups", "cost_usd", "answer")
+    bare = replace(design_of(outcomes, extractor), **dict.fromkeys(names))
     part = bare.take(np.array([0]))
-    assert [None] * 4 == [part.tokens, part.tasks, part.groups, part.cost_usd]
+    assert [None] * 5 == [getattr(part, name) for name in names]
 
 
 # Counting

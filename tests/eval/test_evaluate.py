@@ -17,12 +17,13 @@ from eval.baselines import BASELINES
 from eval.design import Design, describe
 from eval.estimators import SUBJECT, estimators
 from eval.evaluate import evaluate, undecided
+from eval.expected import expected_cost
 from eval.folds import Fold, Plan, plan_folds
 from eval.history import read_history
 from eval.outcomes import Outcomes, tabulate
 from router.embedding import StaticEmbedding
 from router.extractor import Extractor
-from router.tiers import Ladder, read_tiers
+from router.tiers import read_tiers
 
 N = 240
 N_BOOT = 100
@@ -74,6 +75,11 @@ def design(outcomes: Outcomes, features: Callable[[Outcomes], Design]) -> Design
 def document(outcomes: Outcomes, design: Design) -> dict[str, Any]:
     """The judgement of a history alone; not to be changed."""
     return evaluate(outcomes, design, plan_folds(outcomes, 3), FITTED, n_boot=N_BOOT, seed=3)
+
+
+def varying(outcomes: Outcomes) -> NDArray[np.float64]:
+    """Costs as they are in the mean, which differ from prompt to prompt."""
+    return np.asarray(outcomes.cost_usd * np.random.default_rng(7).choice([0.2, 1.8], (len(outcomes), 1)))
 
 
 def hold_out(outcomes: Outcomes, share: int = 4) -> Plan:
@@ -144,6 +150,60 @@ def test_every_fold_and_estimator_ticks_once(outcomes: Outcomes, design: Design)
     assert {SUBJECT: 3, "length": 3} == Counter(ticks)
 
 
+def explained(document: dict[str, Any]) -> list[float | None]:
+    return [tier["cost_explained"] for tier in document["comparison"]["tiers"]]
+
+
+def test_without_answers_a_call_is_taken_to_cost_its_tiers_mean(
+    document: dict[str, Any], outcomes: Outcomes, design: Design
+) -> None:
+    assert [None] * 3 == explained(document)
+    varied = replace(outcomes, cost_usd=varying(outcomes))
+    bare = evaluate(varied, design, plan_folds(varied, 3), FITTED, n_boot=N_BOOT, seed=3)
+    assert [None] * 3 == explained(bare)
+
+
+def test_answers_are_predicted_fold_by_fold_for_all_alike(outcomes: Outcomes, design: Design) -> None:
+    varied = replace(outcomes, cost_usd=varying(outcomes))
+    plan, judges = plan_folds(varied, 3), []
+
+    def spy(train: Design, test: Design) -> NDArray[np.float64]:
+        assert not set(train.groups.tolist()) & set(test.groups.tolist())  # type: ignore[union-attr]
+        assert test.cost_usd is None
+        assert test.answer is None
+        judges.append(len(test))
+        return np.full(test.passed.shape, 2.0)
+
+    found = evaluate(varied, design, plan, FITTED, spy, n_boot=N_BOOT, seed=3)
+    assert [len(fold.test) for fold in plan.folds] == judges
+    said = expected_cost(varied, np.full(varied.passed.shape, 2.0))
+    given = evaluate(varied, design, plan, FITTED, model_costs=said, n_boot=N_BOOT, seed=3)
+    assert given == found
+    assert None not in explained(found)
+
+
+def test_what_a_model_expects_goes_before_what_is_predicted(outcomes: Outcomes, design: Design) -> None:
+    varied = replace(outcomes, cost_usd=varying(outcomes))
+    decisions = np.zeros(N, dtype=np.intp)
+    scores = np.tile([0.3, 0.6, 0.9], (N, 1))
+
+    def never(_train: Design, _test: Design) -> NDArray[np.float64]:
+        raise AssertionError("the model has said what calls cost")
+
+    found = judge_model(varied, design, scores, decisions, answers=never, model_costs=varied.cost_usd)
+    assert [1.0] * 3 == pytest.approx(explained(found))
+    blind = judge_model(varied, design, scores, decisions)
+    assert [None] * 3 == explained(blind)
+    # It is the same to what is decided already, and to the tiers.
+    assert blind["operating_point"] == found["operating_point"]
+    ours, theirs = (
+        {entry["name"]: entry["gap_closed"]["value"] for entry in document["comparison"]["contenders"]}
+        for document in (found, blind)
+    )
+    assert ours["tier:medium"] == theirs["tier:medium"]
+    assert ours[SUBJECT] != theirs[SUBJECT]
+
+
 def test_our_own_estimator_stands_beside_every_baseline() -> None:
     assert [SUBJECT, *BASELINES] == list(estimators())
 
@@ -203,14 +263,7 @@ Change = Callable[[Outcomes], Outcomes]
 
 
 def only_small(outcomes: Outcomes) -> Outcomes:
-    return replace(
-        outcomes,
-        ladder=Ladder(outcomes.ladder.tiers[:1]),
-        **{
-            name: getattr(outcomes, name)[:, :1] for name in ("score", "passed", "cost_usd", "cost_estimated")
-        },
-        mean_output_tokens=outcomes.mean_output_tokens[:1],
-    )
+    return outcomes.on([0])
 
 
 def scoring(value: float) -> Change:

@@ -12,6 +12,7 @@ from eval import learning
 from eval.design import Design
 from eval.learning import LEAST_JUDGED, learning_curve
 from eval.outcomes import Outcomes
+from router.tiers import Ladder, Tier
 
 Seen = list[tuple[set[str], set[str]]]
 
@@ -19,9 +20,19 @@ Seen = list[tuple[set[str], set[str]]]
 def history(n: int, seed: int = 0) -> tuple[Outcomes, Design]:
     """Outcomes, and a design whose first shape feature is the truth and whose texts are the groups."""
     p, outcomes = drawn(n, seed)
-    outcomes = replace(outcomes, groups=np.array([f"g{i % (n // 3)}" for i in range(n)], dtype=object))
+    # Priced so that a mean answer, of one token, costs what the drawn ones do.
+    tiers = tuple(Tier(str(k), (f"m-{k}",), 0.0, 2000.0 * 10.0**k) for k in range(3))
+    groups = np.array([f"g{i % (n // 3)}" for i in range(n)], dtype=object)
+    outcomes = replace(outcomes, ladder=Ladder(tiers), groups=groups)
     X = np.hstack([np.zeros((n, 2)), p]).astype(np.float32)
-    return outcomes, Design(X, 2, outcomes.groups, outcomes.passed, np.zeros(n, np.int8))
+    answer = outcomes.cost_usd / [0.002, 0.02, 0.2]
+    label = np.zeros(n, np.int8)
+    return outcomes, Design(X, 2, groups, outcomes.passed, label, cost_usd=outcomes.cost_usd, answer=answer)
+
+
+def usual(_train: Design, test: Design) -> np.ndarray:
+    """Every answer costs what its tier's answers cost in the mean."""
+    return np.ones(test.passed.shape)
 
 
 def test_no_group_teaches_and_judges_and_sizes_are_met(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,7 +46,7 @@ def test_no_group_teaches_and_judges_and_sizes_are_met(monkeypatch: pytest.Monke
         sizes.append(len(train))
         return np.clip(test.X[:, 2:].astype(np.float64), 0, 1)
 
-    curve = learning_curve(outcomes, design, {"spy": spy})
+    curve = learning_curve(outcomes, design, {"spy": spy}, usual)
     assert [100, 250] == [row["prompts"] for row in curve]
     assert [3, 2] == [row["draws"] for row in curve]
     assert 5 == len(seen)
@@ -43,6 +54,46 @@ def test_no_group_teaches_and_judges_and_sizes_are_met(monkeypatch: pytest.Monke
     assert all(100 <= size < 103 for size in sizes[:3])
     assert all(250 <= size < 253 for size in sizes[3:])
     assert len({frozenset(taught) for taught, _ in seen}) == len(seen)
+
+
+def test_answers_learn_from_the_same_rows_and_are_shown_no_cost_of_those_that_judge(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(learning, "SIZES", {100: 2})
+    outcomes, design = history(600)
+    fitted: Seen = []
+    answered: Seen = []
+
+    def half(train: Design, test: Design, _seed: int) -> np.ndarray:
+        fitted.append((set(train.texts), set(test.texts)))
+        assert test.cost_usd is None
+        assert test.answer is None
+        return np.full(test.passed.shape, 0.5)
+
+    def spy(train: Design, test: Design) -> np.ndarray:
+        answered.append((set(train.texts), set(test.texts)))
+        assert train.cost_usd is not None
+        assert train.answer is not None
+        assert test.cost_usd is None
+        assert test.answer is None
+        return np.ones(test.passed.shape)
+
+    learning_curve(outcomes, design, {"half": half}, spy)
+    assert 2 == len(fitted)
+    assert fitted == answered
+
+
+def test_knowing_what_answers_cost_helps_whatever_the_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "SIZES", {100: 3})
+    outcomes, design = history(900)
+    # The design's own column of answers is hidden from what predicts them, so the truth goes in as a feature.
+    told = replace(design, X=np.hstack([design.X, outcomes.cost_usd / [0.002, 0.02, 0.2]]).astype(np.float32))
+    rates = {"rates": lambda train, test, _seed: np.tile(np.nanmean(train.passed, 0), (len(test), 1))}
+    mean, known = (
+        learning_curve(outcomes, told, rates, answers)[0]["gap_closed"]["rates"]["mean"]
+        for answers in (usual, lambda _train, test: test.X[:, 5:].astype(np.float64))
+    )
+    assert known > mean + 0.05
 
 
 def test_what_knows_closes_more_than_what_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,6 +107,7 @@ def test_what_knows_closes_more_than_what_does_not(monkeypatch: pytest.MonkeyPat
             "knows": lambda _train, test, _seed: np.clip(test.X[:, 2:].astype(np.float64), 0, 1),
             "guesses": lambda _train, test, _seed: rng.random(test.passed.shape),
         },
+        usual,
     )[0]["gap_closed"]
     assert gaps["knows"]["mean"] > gaps["guesses"]["mean"] + 0.1
     assert gaps["knows"]["sd"] >= 0
@@ -65,7 +117,7 @@ def test_a_size_that_leaves_too_few_to_judge_is_left_out(monkeypatch: pytest.Mon
     monkeypatch.setattr(learning, "SIZES", {100: 2, 500: 2})
     outcomes, design = history(500 + LEAST_JUDGED - 50)
     curve = learning_curve(
-        outcomes, design, {"half": lambda _train, test, _seed: np.full(test.passed.shape, 0.5)}
+        outcomes, design, {"half": lambda _train, test, _seed: np.full(test.passed.shape, 0.5)}, usual
     )
     assert [100] == [row["prompts"] for row in curve]
     # It only knows the two ends of the ladder, which are worse than mixing all three tiers.
@@ -80,8 +132,8 @@ def test_processes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def guesses(train: Design, test: Design, seed: int) -> np.ndarray:
         return np.random.default_rng(seed + len(train)).random(test.passed.shape)
 
-    alone = learning_curve(outcomes, design, {"guesses": guesses}, seed=5)
+    alone = learning_curve(outcomes, design, {"guesses": guesses}, usual, seed=5)
     assert alone == learning_curve(
-        outcomes, design, {"guesses": guesses}, seed=5, workers=2, tick=ticks.append
+        outcomes, design, {"guesses": guesses}, usual, seed=5, workers=2, tick=ticks.append
     )
     assert sorted(ticks) == ["100 prompts"] * 3 + ["250 prompts"] * 2

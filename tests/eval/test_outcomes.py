@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,19 @@ def test_cost_falls_back(tmp_path: Path, small: dict[str, Any], cost: float, est
     outcomes = table(tmp_path, [row("a", "s1", 1.0, **small), row("a", "big", 1.0, **BIG)])
     assert [[cost, 128.0]] == outcomes.cost_usd.tolist()
     assert [[estimated, False]] == outcomes.cost_estimated.tolist()
+
+
+@pytest.mark.parametrize(("small", "seen"), [
+    ({"cost_usd": 0.5}, True), ({"output_tokens": 2}, True), ({"input_tokens": 3}, False), ({}, False),
+    ({"cost_usd": 0.5, "usage_is_estimate": True}, True),  # from the text of the answer, which says how long it was
+])  # fmt: skip
+def test_an_answer_is_seen_in_its_cost_or_its_tokens(
+    tmp_path: Path, small: dict[str, Any], seen: bool
+) -> None:
+    outcomes = table(
+        tmp_path, [row("a", "s1", 1.0, **small), row("a", "big", 1.0, **BIG), row("b", "s1", 1.0)]
+    )
+    assert [[seen, True], [False, False]] == np.asarray(outcomes.answer_seen).tolist()
 
 
 def test_cost_of_a_tier_uses_its_own_mean_output(tmp_path: Path) -> None:
@@ -228,6 +242,39 @@ def test_take_is_indexing(passed: np.ndarray, data: st.DataObject) -> None:
         assert outcomes.label()[index].tolist() == taken.label().tolist()
         assert outcomes.cost_usd[index].tolist() == taken.cost_usd.tolist()
         assert outcomes.tags["task"][index].tolist() == taken.tags["task"].tolist()
+
+
+def test_take_and_on_keep_what_was_expected_and_seen() -> None:
+    outcomes = of_passed(np.ones((4, 3)))
+    for none in (outcomes.take([3, 1]), outcomes.on([0, 2])):
+        assert (None, None) == (none.expected_cost_usd, none.answer_seen)
+    usd, seen = np.arange(12.0).reshape(4, 3) / 7, np.arange(12).reshape(4, 3) % 5 == 0
+    outcomes = replace(outcomes, expected_cost_usd=usd, answer_seen=seen)
+    for rows in ([3, 1, 1], np.array([True, False, False, True]), []):
+        taken, index = outcomes.take(rows), np.arange(4)[np.asarray(rows, dtype=None if len(rows) else int)]
+        assert usd[index].tolist() == np.asarray(taken.expected_cost_usd).tolist()
+        assert seen[index].tolist() == np.asarray(taken.answer_seen).tolist()
+    ends = outcomes.on([0, 2])
+    assert usd[:, [0, 2]].tolist() == np.asarray(ends.expected_cost_usd).tolist()
+    assert seen[:, [0, 2]].tolist() == np.asarray(ends.answer_seen).tolist()
+
+
+def test_on_some_tiers_is_what_was_measured_on_them() -> None:
+    outcomes = of_passed([[0, 1, 1], [0, np.nan, 1]])
+    outcomes = replace(
+        outcomes, ladder=replace(outcomes.ladder, pass_score=0.75), mean_output_tokens=(1.0, 2.0, 3.0)
+    )
+    ends = outcomes.on([0, 2])
+    assert (("t0", "t2"), (1.0, 3.0), 0.75) == (
+        ends.ladder.names,
+        ends.mean_output_tokens,
+        ends.ladder.pass_score,
+    )
+    assert [[0, 1], [0, 1]] == ends.passed.tolist() == ends.score.tolist()
+    assert outcomes.cost_usd[:, [0, 2]].tolist() == ends.cost_usd.tolist()
+    assert [1, 1] == ends.label().tolist()
+    assert ["p1"] == ends.take([1]).prompts  # rows stay rows
+    assert (2, 3) == outcomes.passed.shape
 
 
 def test_take_keeps_the_order_asked_for_and_refuses_what_is_not_there() -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 from xml.etree import ElementTree
@@ -13,8 +14,11 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sample_report import NOTHING, bare, cannot_tell, interval, plausible, two_tiers, worst
+from sample_report import NOTHING, bare, cannot_tell, histories, interval, plausible, two_tiers, worst
+from test_comparison import toy
 
+from eval.baselines import BASELINES
+from eval.comparison import compare
 from eval.report_html import render_html
 from eval.report_markdown import render_markdown
 from eval.report_text import render_text
@@ -22,6 +26,7 @@ from eval.report_words import (
     clean,
     count,
     decimal,
+    expectation,
     letters,
     listed,
     percent,
@@ -111,6 +116,37 @@ def test_any_document_renders_and_encodes(document: dict[str, Any], render: Call
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
     for leak in ("None", "nan", "{'", "NaN"):
         assert leak not in text.replace("Nano", "")
+
+
+def test_samples_have_the_form_of_what_is_measured() -> None:
+    outcomes, p = toy(60, 0)
+    measured = compare(
+        outcomes, {"ours": p, "half": p / 2}, {"fixed": p.argmax(axis=1)}, "ours", {}, n_boot=20
+    )
+    for make in (plausible, worst, two_tiers):
+        sample = make()["comparison"]
+        assert set(measured) == set(sample)
+        assert [set(measured["tiers"][0])] * len(sample["tiers"]) == [set(tier) for tier in sample["tiers"]]
+        forms = {entry["kind"]: set(entry) for entry in measured["contenders"]}
+        assert forms == {entry["kind"]: set(entry) for entry in sample["contenders"]}
+    for contenders in (histories()[0]["contenders"], plausible()["comparison"]["contenders"]):
+        assert set(BASELINES) == {entry["name"] for entry in contenders if entry["kind"] == "baseline"}
+
+
+def test_what_calls_were_expected_to_cost_is_said_or_that_nothing_was() -> None:
+    document = plausible()
+    said = expectation(document["comparison"])
+    for part in ("52% (small)", "45% (medium)", "38% (large)"):
+        assert part in said
+    assert said in unescape(render_html(document))
+    document["comparison"]["tiers"][0]["cost_explained"] = None
+    assert "small" not in expectation(document["comparison"])
+    for tier in document["comparison"]["tiers"]:
+        tier["cost_explained"] = None
+    nothing = expectation(document["comparison"])
+    assert "mean" in nothing
+    assert "%" not in nothing
+    assert nothing in unescape(render_html(document))
 
 
 @pytest.mark.parametrize("render", RENDERERS)
@@ -269,7 +305,7 @@ def test_what_the_reason_says_is_not_said_again() -> None:
     document = plausible()
     contenders, verdict = document["comparison"]["contenders"], document["verdict"]
     ((said, labels),) = standings(contenders, verdict)
-    assert ("Clearly beats", 7) == (
+    assert ("Clearly beats", 8) == (
         said,
         len(labels),
     )  # without the best baseline, which has its own sentence
@@ -372,7 +408,7 @@ def test_terminal_columns_line_up() -> None:
     lines = render_text(plausible()).split("\n")
     start = next(i for i, line in enumerate(lines) if line.endswith("saving at 97% quality"))
     assert {lines[start + 1].index("28.7%") + 5} == {
-        line.index("%") + 1 for line in lines[start + 1 : start + 14]
+        line.index("%") + 1 for line in lines[start + 1 : start + 16]
     }
 
 

@@ -83,7 +83,7 @@ def test_texts_stand_apart_and_inside(wide: bool, n: int) -> None:
 
 def test_the_subject_comes_first_and_all_share_one_axis() -> None:
     root = drawn(histories(), wide=True)
-    names = [t.text for t in root.iter(f"{SVG}text") if t.get("class") in ("name ours", "plain")][:7]
+    names = [t.text for t in root.iter(f"{SVG}text") if t.get("class") in ("name ours", "plain")][:8]
     assert "tierwise" == names[0]
     assert "prompt length" == names[-1]
     zeros = [float(line.attrib["x1"]) for line in root.iter(f"{SVG}line") if line.get("class") == "base"]

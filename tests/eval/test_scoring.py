@@ -30,7 +30,8 @@ def draw(n: int = 60, width: int = 6) -> Design:
     label = np.where(passed[:, 0] == 1, 0, np.where(passed[:, 1] == 1, 1, 2)).astype(np.int8)
     texts = np.empty(n, dtype=object)
     texts[:] = [" ".join(rng.choice(["red", "green", "blue"], 4)) for _ in range(n)]
-    return Design(rng.normal(size=(n, width)).astype(np.float32), width - 2, texts, passed, label)
+    X, cost, answer = rng.normal(size=(n, width)).astype(np.float32), rng.random((n, 2)), rng.random((n, 2))
+    return Design(X, width - 2, texts, passed, label, cost_usd=cost, answer=answer)
 
 
 def plan_of(n: int = 60, n_folds: int = 3, first: int = 0) -> Plan:
@@ -70,6 +71,10 @@ def test_an_estimator_never_sees_the_outcomes_that_it_predicts() -> None:
     for fold, train, test in zip(plan.folds, seen[::2], seen[1::2], strict=True):
         assert np.isnan(test.passed).all()
         assert (test.label == UNKNOWN).all()
+        assert test.cost_usd is None
+        assert test.answer is None
+        assert train.cost_usd is not None
+        assert train.answer is not None
         assert np.array_equal(design.X[fold.test], test.X)
         assert design.texts[fold.test].tolist() == test.texts.tolist()
         assert np.array_equal(design.passed[fold.train], train.passed)

@@ -149,7 +149,7 @@ def test_the_graph_and_the_lexicon_agree(worded: Path) -> None:
     features = manifest_of(worded)["features"]
     features["lexicon"]["columns"] = 4
     reseal(worded, features=features)
-    refuse(worded, f"from {WIDTH + 4} features to 3 tiers", "fit again")
+    refuse(worded, f"from {WIDTH + 4} features to p_pass and answer of 3 tiers", "fit again")
 
 
 def test_a_path_may_be_text_or_a_path(toy_artifact: Path) -> None:
@@ -426,29 +426,28 @@ def test_a_scalar_input_is_refused() -> None:
 def test_a_graph_that_fails_when_it_runs_is_refused(toy_artifact_copy: Path) -> None:
     from onnx import helper, numpy_helper
 
-    constants = {"two": np.array([2, WIDTH]), "w": np.ones((WIDTH, 3), np.float32), "v": np.ones((WIDTH, 1))}
+    constants = {"far": np.array([99]), "table": np.ones((1, 3), np.float32)}
     graph = helper.make_graph(
         [
-            helper.make_node("Reshape", ["x", "two"], ["pair"]),  # fits two rows only
-            helper.make_node("MatMul", ["pair", "w"], [P_PASS]),
-            helper.make_node("MatMul", ["pair", "w"], [ANSWER]),
-            helper.make_node("MatMul", ["pair", "v"], [NOVELTY]),
+            helper.make_node("ReduceMax", ["x"], [NOVELTY], axes=[1], keepdims=1),
+            helper.make_node("ReduceMax", ["x"], ["greatest"], axes=[1], keepdims=0),
+            helper.make_node("Cast", ["greatest"], ["place"], to=TensorProto.INT64),
+            helper.make_node("Max", ["place", "far"], ["row"]),
+            helper.make_node("Gather", ["table", "row"], [P_PASS]),  # the table has one row only
+            helper.make_node("Gather", ["table", "row"], [ANSWER]),
         ],
-        "pairs",
+        "out of range",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", WIDTH])],
         [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", columns])
             for name, columns in ((P_PASS, 3), (ANSWER, 3), (NOVELTY, 1))
         ],
-        [
-            numpy_helper.from_array(values.astype(np.float32) if name == "v" else values, name)
-            for name, values in constants.items()
-        ],
+        [numpy_helper.from_array(values, name) for name, values in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     (toy_artifact_copy / MODEL_FILE).write_bytes(model.SerializeToString())
     reseal(toy_artifact_copy)
-    refuse(toy_artifact_copy, f"{GOLDEN_FILE} does not fit the model", "fit again")
+    refuse(toy_artifact_copy, f"{GOLDEN_FILE} does not fit the model", "indices", "fit again")
 
 
 def test_the_ladder_and_the_graph_agree(toy_artifact_copy: Path) -> None:

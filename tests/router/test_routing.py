@@ -70,7 +70,7 @@ def test_scores_are_float32_per_prompt_and_tier(toy_router: Router) -> None:
     assert scores.tolist() == [list(toy_router.route(prompt).p_pass) for prompt in PROMPTS]
 
 
-def test_no_prompts_give_no_scores(toy_router: Router) -> None:
+def test_no_prompts_give_no_scores_and_no_costs(toy_router: Router) -> None:
     for nothing in ([], ()):
         scores = toy_router.score(nothing)
         assert (np.float32, (0, 3)) == (scores.dtype, scores.shape)
