@@ -232,7 +232,7 @@ def write_artifact(folder: Path, *, lexicon: bool = False) -> Path:
         "files": dict.fromkeys(files, "unsealed"),
         "features": extractor.identity,
         "tiers": TIERS,
-        "cost": {"mean_output_tokens": [50.0, 100.0, 200.0]},
+        "cost": {"usd_per_answer": [2e-5, 4e-4, 4e-3]},
         "decision": {"default_epsilon": 0.05, "novelty_threshold": 0.8, "basis": "certificate"},
         "certificate": {
             "kind": "regret",

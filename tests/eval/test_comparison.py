@@ -159,6 +159,16 @@ def test_the_cost_explained_by_hand() -> None:
     json.dumps(document, allow_nan=False)
 
 
+def test_a_cost_that_varies_by_rounding_alone_needs_no_explaining() -> None:
+    cost = np.tile([0.1, 1e-7, 5.0], (41, 1))
+    cost[::2, 1] *= 1 + 1e-6  # little, and still not rounding
+    cost[::2, 2] += 1e-15
+    assert (np.square(cost - cost.mean(axis=0)).sum(axis=0) > 0.0).all()  # or the test could not fail
+    outcomes = replace(outcomes_of(np.tile([0.0, 1.0, 1.0], (41, 1)), cost), expected_cost_usd=cost)
+    document = compare(outcomes, {"s": np.full((41, 3), 0.5)}, {}, "s", {}, n_boot=20)
+    assert [None, 1.0, None] == [tier["cost_explained"] for tier in document["tiers"]]
+
+
 def test_the_cost_explained_is_of_prompts_that_every_tier_answered() -> None:
     outcomes, p = toy(200, 6)
     outcomes.score[:50, 2] = outcomes.passed[:50, 2] = np.nan

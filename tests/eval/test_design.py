@@ -80,8 +80,9 @@ def test_every_column_is_that_of_the_history(outcomes: Outcomes, extractor: Extr
     assert design.cost_usd is not None
     np.testing.assert_array_equal(outcomes.cost_usd, design.cost_usd)
     assert outcomes.groups.tolist() == (design.groups.tolist() if design.groups is not None else None)
-    assert design.answer is not None
-    assert np.isnan(design.answer).all()  # nothing of an answer was logged
+    assert design.answer_usd is not None
+    assert (design.answer_usd > 0).all()
+    assert not np.any(design.answer_seen)  # nothing of an answer was logged: these are estimates
     assert design.tasks is not None
     by_id = dict(zip(outcomes.prompt_ids, design.tasks, strict=True))
     assert {row["prompt_id"]: row["task"] for row in ROWS if row["prompt_id"] in by_id} == by_id
@@ -142,71 +143,82 @@ def test_tasks_are_the_task_tags_or_else_the_features(
 # millionths of a USD, large 2.5 and 20.
 
 
-def answers_of(folder: Path, extractor: Extractor, *rows: dict[str, Any], ladder: Ladder = LADDER) -> Any:
-    """Lay out rows of a prompt of 8 characters, 2 tokens; return what their answers cost."""
+def answers_of(
+    folder: Path, extractor: Extractor, *rows: dict[str, Any], ladder: Ladder = LADDER
+) -> tuple[Any, Any]:
+    """Lay out rows of a prompt of 8 characters, 2 tokens; return what their answers cost, and where that was seen."""
     path = folder / "history.jsonl"
     lines = [json.dumps({"prompt": f"sum {row['prompt_id']:>4}", "score": 1.0} | row) for row in rows]
     path.write_text("\n".join(lines), encoding="utf-8")
     outcomes = tabulate(read_history(path), ladder)
-    answer = design_of(outcomes, extractor).answer
-    assert answer is not None
-    assert (len(outcomes), 2) == answer.shape
-    return answer.tolist()
+    design = design_of(outcomes, extractor)
+    assert design.answer_usd is not None
+    assert design.answer_seen is not None
+    assert (len(outcomes), 2) == design.answer_usd.shape == design.answer_seen.shape
+    assert (np.float64, bool) == (design.answer_usd.dtype, design.answer_seen.dtype)
+    return design.answer_usd, design.answer_seen.tolist()
 
 
-def test_answers_by_hand_are_multiples_of_the_mean_beyond_the_prompt(
-    tmp_path: Path, extractor: Extractor
-) -> None:
-    found = answers_of(
+def test_answers_by_hand_are_what_is_beyond_the_prompt(tmp_path: Path, extractor: Extractor) -> None:
+    found, seen = answers_of(
         tmp_path,
         extractor,
         {"prompt_id": "a", "model": "s", "input_tokens": 2, "output_tokens": 30},
         {"prompt_id": "b", "model": "s", "input_tokens": 2, "output_tokens": 10},
-        # 6 input tokens more than the characters say: what they cost counts as the answer's, 6 of 2 * 20.
+        # 6 input tokens more than the characters say: what they cost counts as the answer's.
         {"prompt_id": "c", "model": "s", "input_tokens": 8, "output_tokens": 20},
         {"prompt_id": "a", "model": "l", "cost_usd": 2 * 10e-6 + 50 * 20e-6, "output_tokens": 50},
         {"prompt_id": "b", "model": "l", "cost_usd": 2 * 10e-6 + 75 * 20e-6},  # the tokens are not needed
         {"prompt_id": "c", "model": "l", "cost_usd": 1 * 10e-6},  # less than the prompt alone
     )
-    expected = [[1.5, 1.0], [0.5, 1.5], [1.15, 0.0]]
-    np.testing.assert_allclose(expected, found, rtol=1e-9)
+    np.testing.assert_allclose([[60e-6, 1e-3], [20e-6, 1.5e-3], [46e-6, 0.0]], found, rtol=1e-9)
+    assert [[True, True]] * 3 == seen
 
 
-def test_an_answer_of_which_nothing_was_logged_is_unknown(tmp_path: Path, extractor: Extractor) -> None:
-    found = answers_of(
+def test_an_answer_of_which_nothing_was_logged_is_an_estimate(tmp_path: Path, extractor: Extractor) -> None:
+    found, seen = answers_of(
         tmp_path,
         extractor,
         {"prompt_id": "a", "model": "s", "input_tokens": 2, "output_tokens": 30},
         {"prompt_id": "b", "model": "s", "output_tokens": 10},  # its prompt alone is estimated
         {"prompt_id": "c", "model": "s", "input_tokens": 2},
         {"prompt_id": "d", "model": "s"},
-        {"prompt_id": "a", "model": "l", "cost_usd": 2 * 10e-6 + 20 * 20e-6},
+        {"prompt_id": "a", "model": "l", "cost_usd": 2 * 10e-6 + 70 * 20e-6},
         {"prompt_id": "b", "model": "l", "score": None, "cost_usd": 0.1},  # not graded
     )
-    assert [[False, False], [False, True], [True, True], [True, True]] == np.isnan(found).tolist()
-    np.testing.assert_allclose([1.5, 0.5], np.array(found)[:2, 0], rtol=1e-9)
+    assert [[True, True], [True, False], [False, False], [False, False]] == seen
+    # The estimates are of 20 tokens, as many as small wrote in the mean; large logged none.
+    by_hand = [[60e-6, 1.4e-3], [20e-6, 0.4e-3], [40e-6, 0.4e-3], [40e-6, 0.4e-3]]
+    np.testing.assert_allclose(by_hand, found, rtol=1e-9)
 
 
+@pytest.mark.parametrize("said", [True, False])
 def test_where_nobody_says_what_was_seen_it_is_what_was_not_estimated(
-    outcomes: Outcomes, extractor: Extractor
+    said: bool, outcomes: Outcomes, extractor: Extractor
 ) -> None:
     estimated = np.zeros_like(outcomes.cost_estimated)
     estimated[0, 0] = True
-    bare = replace(outcomes, answer_seen=None, cost_estimated=estimated)
-    answer = design_of(bare, extractor).answer
-    assert answer is not None
-    np.testing.assert_array_equal(np.isnan(outcomes.passed) | estimated, np.isnan(answer))
+    # What was seen is no matter of whether the cost was estimated: from the text of the answer, it was.
+    seen = np.ones_like(estimated) if said else None
+    design = design_of(replace(outcomes, answer_seen=seen, cost_estimated=estimated), extractor)
+    expected = ~np.isnan(outcomes.passed) & (said | ~estimated)
+    assert expected[0, 0] == said
+    np.testing.assert_array_equal(expected, design.answer_seen)
 
 
-def test_a_free_answer_is_no_multiple_of_anything(tmp_path: Path, extractor: Extractor) -> None:
+def test_a_free_answer_costs_nothing_or_what_was_logged(tmp_path: Path, extractor: Extractor) -> None:
     free = Ladder((Tier("small", ("s",), 1.0, 0.0), LADDER.tiers[1]))
     rows = [
         {"prompt_id": name, "model": model, "input_tokens": 2, "output_tokens": 10}
         for name in "ab"
         for model in "sl"
     ]
-    found = answers_of(tmp_path, extractor, *rows, ladder=free)
-    assert [[True, False]] * 2 == np.isnan(found).tolist()
+    found, seen = answers_of(tmp_path, extractor, *rows, ladder=free)
+    np.testing.assert_allclose([[0.0, 200e-6]] * 2, found, rtol=1e-9, atol=1e-18)
+    assert [[True, True]] * 2 == seen
+    found, seen = answers_of(tmp_path, extractor, {**rows[0], "cost_usd": 0.5}, *rows[1:], ladder=free)
+    np.testing.assert_allclose([[0.5 - 2e-6, 200e-6], [0.0, 200e-6]], found, rtol=1e-9, atol=1e-18)
+    assert [[True, True]] * 2 == seen
 
 
 @given(st.floats(0, 1), st.integers(0, 2000))
@@ -216,9 +228,11 @@ def test_no_answer_is_negative(extractor: Extractor, cost: float, n_chars: int) 
     outcomes = Outcomes(
         LADDER, ids, ["x" * n_chars], ids, one, one, np.full((1, 2), cost), one == 0, {}, None, (9.0, 0.5), {}
     )
-    answer = design_of(outcomes, extractor).answer
-    assert answer is not None
-    assert (answer >= 0).all()
+    design = design_of(outcomes, extractor)
+    assert design.answer_usd is not None
+    assert (design.answer_usd >= 0).all()
+    assert (design.answer_usd <= cost).all()
+    assert np.all(np.asarray(design.answer_seen))  # also of an answer that cost nothing
 
 
 # Some of the rows
@@ -231,8 +245,9 @@ def test_no_answer_is_negative(extractor: Extractor, cost: float, n_chars: int) 
 )
 def test_take_takes_the_same_rows_of_every_column(rows: Any, tmp_path: Path, extractor: Extractor) -> None:
     base = outcomes_of(tmp_path, [{**row, "prompt": row["prompt"] or "a"} for row in ROWS])
-    answer = np.random.default_rng(0).random(base.passed.shape)
-    design = replace(design_of(base, extractor), answer=answer)
+    rng = np.random.default_rng(0)
+    answer, seen = rng.random(base.passed.shape), rng.random(base.passed.shape) < 0.5
+    design = replace(design_of(base, extractor), answer_usd=answer, answer_seen=seen)
     part = design.take(rows)
     index = np.arange(len(design))[rows]
     assert (len(index), design.dimension, 2) == (len(part), part.dimension, part.n_tiers)
@@ -247,10 +262,33 @@ def test_take_takes_the_same_rows_of_every_column(rows: Any, tmp_path: Path, ext
 
 
 def test_what_is_missing_stays_missing(outcomes: Outcomes, extractor: Extractor) -> None:
-    names = ("tokens", "tasks", "groups", "cost_usd", "answer")
+    names = ("tokens", "tasks", "groups", "cost_usd", "answer_usd", "answer_seen")
     bare = replace(design_of(outcomes, extractor), **dict.fromkeys(names))
-    part = bare.take(np.array([0]))
-    assert [None] * 5 == [getattr(part, name) for name in names]
+    for part in (bare.take(np.array([0])), bare.blind()):
+        assert [None] * 6 == [getattr(part, name) for name in names]
+
+
+def test_blind_hides_all_that_happened_and_keeps_the_rest(outcomes: Outcomes, extractor: Extractor) -> None:
+    design = design_of(outcomes, extractor)
+    before = {field.name: getattr(design, field.name) for field in fields(Design)}
+    passed, label = design.passed.copy(), design.label.copy()
+    blind = design.blind()
+    assert np.isnan(blind.passed).all()
+    assert (blind.label == UNKNOWN).all()
+    for name in ("passed", "label"):
+        shown, hidden = before[name], getattr(blind, name)
+        assert (shown.shape, shown.dtype) == (hidden.shape, hidden.dtype)
+        assert not np.shares_memory(shown, hidden)
+    assert (None, None, None) == (blind.cost_usd, blind.answer_usd, blind.answer_seen)
+    # By name, so that a new column has to be put on one side or the other.
+    kept = {"X", "dimension", "texts", "tokens", "tasks", "groups"}
+    assert {*kept, "passed", "label", "cost_usd", "answer_usd", "answer_seen"} == set(before)
+    assert all(before[name] is getattr(blind, name) for name in kept)
+    assert (len(design), design.n_tiers) == (len(blind), blind.n_tiers)
+    # And the design itself is none the poorer.
+    assert all(before[name] is getattr(design, name) for name in before)
+    np.testing.assert_array_equal(passed, design.passed)
+    np.testing.assert_array_equal(label, design.label)
 
 
 # Counting

@@ -20,19 +20,20 @@ Seen = list[tuple[set[str], set[str]]]
 def history(n: int, seed: int = 0) -> tuple[Outcomes, Design]:
     """Outcomes, and a design whose first shape feature is the truth and whose texts are the groups."""
     p, outcomes = drawn(n, seed)
-    # Priced so that a mean answer, of one token, costs what the drawn ones do.
-    tiers = tuple(Tier(str(k), (f"m-{k}",), 0.0, 2000.0 * 10.0**k) for k in range(3))
+    # Prompts cost nothing, so that answers cost all that was drawn.
+    tiers = tuple(Tier(str(k), (f"m-{k}",), 0.0, 1.0) for k in range(3))
     groups = np.array([f"g{i % (n // 3)}" for i in range(n)], dtype=object)
     outcomes = replace(outcomes, ladder=Ladder(tiers), groups=groups)
     X = np.hstack([np.zeros((n, 2)), p]).astype(np.float32)
-    answer = outcomes.cost_usd / [0.002, 0.02, 0.2]
-    label = np.zeros(n, np.int8)
-    return outcomes, Design(X, 2, groups, outcomes.passed, label, cost_usd=outcomes.cost_usd, answer=answer)
+    cost, label, seen = outcomes.cost_usd, np.zeros(n, np.int8), np.ones((n, 3), dtype=bool)
+    design = Design(X, 2, groups, outcomes.passed, label, cost_usd=cost, answer_usd=cost, answer_seen=seen)
+    return outcomes, design
 
 
-def usual(_train: Design, test: Design) -> np.ndarray:
+def usual(train: Design, test: Design) -> np.ndarray:
     """Every answer costs what its tier's answers cost in the mean."""
-    return np.ones(test.passed.shape)
+    assert train.answer_usd is not None
+    return np.tile(train.answer_usd.mean(axis=0), (len(test), 1))
 
 
 def test_no_group_teaches_and_judges_and_sizes_are_met(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,16 +67,15 @@ def test_answers_learn_from_the_same_rows_and_are_shown_no_cost_of_those_that_ju
 
     def half(train: Design, test: Design, _seed: int) -> np.ndarray:
         fitted.append((set(train.texts), set(test.texts)))
-        assert test.cost_usd is None
-        assert test.answer is None
+        assert (None, None, None) == (test.cost_usd, test.answer_usd, test.answer_seen)
         return np.full(test.passed.shape, 0.5)
 
     def spy(train: Design, test: Design) -> np.ndarray:
         answered.append((set(train.texts), set(test.texts)))
-        assert train.cost_usd is not None
-        assert train.answer is not None
-        assert test.cost_usd is None
-        assert test.answer is None
+        for column in (train.cost_usd, train.answer_usd, train.answer_seen):
+            assert column is not None
+        assert (None, None, None) == (test.cost_usd, test.answer_usd, test.answer_seen)
+        assert np.isnan(test.passed).all()
         return np.ones(test.passed.shape)
 
     learning_curve(outcomes, design, {"half": half}, spy)
@@ -87,7 +87,7 @@ def test_knowing_what_answers_cost_helps_whatever_the_scores(monkeypatch: pytest
     monkeypatch.setattr(learning, "SIZES", {100: 3})
     outcomes, design = history(900)
     # The design's own column of answers is hidden from what predicts them, so the truth goes in as a feature.
-    told = replace(design, X=np.hstack([design.X, outcomes.cost_usd / [0.002, 0.02, 0.2]]).astype(np.float32))
+    told = replace(design, X=np.hstack([design.X, outcomes.cost_usd]).astype(np.float32))
     rates = {"rates": lambda train, test, _seed: np.tile(np.nanmean(train.passed, 0), (len(test), 1))}
     mean, known = (
         learning_curve(outcomes, told, rates, answers)[0]["gap_closed"]["rates"]["mean"]

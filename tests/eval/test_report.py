@@ -141,10 +141,14 @@ def test_what_calls_were_expected_to_cost_is_said_or_that_nothing_was() -> None:
     assert said in unescape(render_html(document))
     document["comparison"]["tiers"][0]["cost_explained"] = None
     assert "small" not in expectation(document["comparison"])
+    for tier, share in zip(document["comparison"]["tiers"][1:], (-0.3, -1e-9), strict=True):
+        tier["cost_explained"] = share  # worse than the mean: nothing is explained, not less than that
+    assert "explains 0% (medium) and 0% (large)." in expectation(document["comparison"])
     for tier in document["comparison"]["tiers"]:
         tier["cost_explained"] = None
     nothing = expectation(document["comparison"])
-    assert "mean" in nothing
+    assert "cost alike" in nothing
+    assert "the tier's mean" in nothing
     assert "%" not in nothing
     assert nothing in unescape(render_html(document))
 

@@ -30,8 +30,9 @@ def draw(n: int = 60, width: int = 6) -> Design:
     label = np.where(passed[:, 0] == 1, 0, np.where(passed[:, 1] == 1, 1, 2)).astype(np.int8)
     texts = np.empty(n, dtype=object)
     texts[:] = [" ".join(rng.choice(["red", "green", "blue"], 4)) for _ in range(n)]
-    X, cost, answer = rng.normal(size=(n, width)).astype(np.float32), rng.random((n, 2)), rng.random((n, 2))
-    return Design(X, width - 2, texts, passed, label, cost_usd=cost, answer=answer)
+    X, cost = rng.normal(size=(n, width)).astype(np.float32), rng.random((n, 2))
+    answer, seen = cost * rng.random((n, 2)), rng.random((n, 2)) < 0.8
+    return Design(X, width - 2, texts, passed, label, cost_usd=cost, answer_usd=answer, answer_seen=seen)
 
 
 def plan_of(n: int = 60, n_folds: int = 3, first: int = 0) -> Plan:
@@ -71,10 +72,9 @@ def test_an_estimator_never_sees_the_outcomes_that_it_predicts() -> None:
     for fold, train, test in zip(plan.folds, seen[::2], seen[1::2], strict=True):
         assert np.isnan(test.passed).all()
         assert (test.label == UNKNOWN).all()
-        assert test.cost_usd is None
-        assert test.answer is None
-        assert train.cost_usd is not None
-        assert train.answer is not None
+        assert (None, None, None) == (test.cost_usd, test.answer_usd, test.answer_seen)
+        for name in ("cost_usd", "answer_usd", "answer_seen"):
+            np.testing.assert_array_equal(getattr(design, name)[fold.train], getattr(train, name))
         assert np.array_equal(design.X[fold.test], test.X)
         assert design.texts[fold.test].tolist() == test.texts.tolist()
         assert np.array_equal(design.passed[fold.train], train.passed)

@@ -453,7 +453,7 @@ def test_a_graph_that_fails_when_it_runs_is_refused(toy_artifact_copy: Path) -> 
 def test_the_ladder_and_the_graph_agree(toy_artifact_copy: Path) -> None:
     document = manifest_of(toy_artifact_copy)
     document["tiers"]["tier"].pop()
-    reseal(toy_artifact_copy, tiers=document["tiers"], cost={"mean_output_tokens": [1.0, 1.0]})
+    reseal(toy_artifact_copy, tiers=document["tiers"], cost={"usd_per_answer": [1.0, 1.0]})
     refuse(toy_artifact_copy, "to p_pass and answer of 2 tiers")
 
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.costs import CostModel
+from router.costs import CostModel, prompt_usd
 from router.tiers import Ladder, Tier
 
 LADDER = Ladder((Tier("t", ("m",), 2.0, 10.0), Tier("u", ("n",), 4.0, 20.0)))
-COSTS = CostModel.from_ladder(LADDER, (50.0, 100.0))
+COSTS = CostModel.from_ladder(LADDER, (50 * 10e-6, 100 * 20e-6))
 
 PRICES = st.floats(0.0, 1e4)
 CHARS = st.integers(0, 10**12)
@@ -47,11 +47,24 @@ def test_many_costs_by_hand() -> None:
 
 
 def test_each_tier_has_its_mean_answer() -> None:
-    assert pytest.approx((5e-4, 2e-3)) == COSTS.usd_per_answer
+    assert (5e-4, 2e-3) == pytest.approx(COSTS.usd_per_answer)
     assert pytest.approx((5e-7, 1e-6)) == COSTS.usd_per_char
-    for tokens in ((50.0,), (50.0, 100.0, 200.0), ()):
-        with pytest.raises(ValueError, match="zip"):
-            CostModel.from_ladder(LADDER, tokens)
+    for usd in ((5e-4,), (5e-4, 2e-3, 1e-2), ()):
+        with pytest.raises(ValueError, match=f"usd_per_answer of 2 tiers, found {len(usd)}"):
+            CostModel.from_ladder(LADDER, usd)
+
+
+@pytest.mark.parametrize("answers", [[1.0, 2.0], [[1.0, 2.0]], [[1.0], [2.0], [3.0]], 1.0], ids=str)
+def test_answers_of_another_shape_are_refused_not_stretched(answers: Any) -> None:
+    with pytest.raises(ValueError, match=r"expected answers \(3, 2\), found "):
+        COSTS.expected_usd_many([1, 2, 3], answers)
+
+
+def test_prompts_by_hand() -> None:
+    found = prompt_usd(LADDER, [400, 0])
+    assert np.float64 == found.dtype
+    np.testing.assert_allclose([[2e-4, 4e-4], [0.0, 0.0]], found, rtol=1e-12)
+    assert (0, 2) == prompt_usd(LADDER, []).shape
 
 
 @given(tables())

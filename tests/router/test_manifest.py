@@ -21,7 +21,7 @@ REQUIRED = (
     ("features",),
     ("tiers",),
     ("cost",),
-    ("cost", "mean_output_tokens"),
+    ("cost", "usd_per_answer"),
     ("decision",),
     ("decision", "default_epsilon"),
     ("decision", "novelty_threshold"),
@@ -138,9 +138,7 @@ def test_a_share_is_from_zero_to_one(document: dict[str, Any], path: tuple[Any, 
     refuse(put(document, path, value), "a number from 0 to 1")
 
 
-@pytest.mark.parametrize(
-    "path", [("decision", "novelty_threshold"), ("cost", "mean_output_tokens", 0)], ids=str
-)
+@pytest.mark.parametrize("path", [("decision", "novelty_threshold"), ("cost", "usd_per_answer", 0)], ids=str)
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, True, "0.5", None], ids=repr)
 def test_what_would_silence_a_check_is_refused(
     document: dict[str, Any], path: tuple[Any, ...], value: Any
@@ -154,8 +152,8 @@ def test_a_count_is_a_number(document: dict[str, Any], n: Any) -> None:
 
 
 @pytest.mark.parametrize("means", [[], [1.0], [1.0] * 4])
-def test_each_tier_has_its_mean_output(document: dict[str, Any], means: list[float]) -> None:
-    refuse(put(document, ("cost", "mean_output_tokens"), means))
+def test_each_tier_has_its_mean_answer(document: dict[str, Any], means: list[float]) -> None:
+    refuse(put(document, ("cost", "usd_per_answer"), means))
 
 
 def test_tiers_are_checked_as_a_tiers_file_is(document: dict[str, Any]) -> None:

@@ -403,7 +403,7 @@ def test_free_tiers_are_expected_to_cost_nothing(toy_artifact_copy: Path) -> Non
     tiers = json.loads((toy_artifact_copy / "manifest.json").read_bytes())["tiers"]
     for tier in tiers["tier"][:2]:
         tier |= {"input_usd_per_mtok": 0.0, "output_usd_per_mtok": 0.0}
-    reseal(toy_artifact_copy, tiers=tiers)
+    reseal(toy_artifact_copy, tiers=tiers, cost={"usd_per_answer": [0.0, 0.0, 4e-3]})
     router = Router.load(toy_artifact_copy)
     costs = router.expected_cost(["", "hello?", "hello " * 999])
     assert [[0.0, 0.0]] * 3 == costs[:, :2].tolist()

@@ -96,16 +96,17 @@ def draw_design(n: int, seed: int, n_tiers: int = 3, unobserved: float = 0.1) ->
         tags,
         np.array([f"g{i // 2}" for i in range(n)], object),
         np.geomspace(0.001, 0.1, n_tiers) * rng.lognormal(0.0, 0.3, (n, 1)),
-        draw_answers(X, passed, rng),
+        draw_answers(X, passed.shape, rng),
+        ~np.isnan(passed),
     )
 
 
 def draw_answers(
-    X: NDArray[np.float32], passed: NDArray[np.float32], rng: np.random.Generator
-) -> NDArray[Any]:
-    """Answers that are the longer, the more a direction of the embedding is in the prompt; unseen as outcomes are."""
-    length = np.exp(1.5 * X[:, 1:2] + rng.normal(0.0, 0.3, passed.shape))
-    return np.where(np.isnan(passed), np.nan, length / length.mean(axis=0))
+    X: NDArray[np.float32], shape: tuple[int, ...], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Answers that cost the more, the more a direction of the embedding is in the prompt; 1, 2, ... USD in the mean."""
+    length = np.exp(1.5 * X[:, 1:2] + rng.normal(0.0, 0.3, shape))
+    return np.asarray(length / length.mean(axis=0) * np.arange(1.0, shape[1] + 1.0))
 
 
 def draw_unseen(X: NDArray[np.float32], seed: int, n_tiers: int = 3) -> Design:

@@ -485,7 +485,7 @@ def test_the_graph_equals_the_blend(
         served = serve(members["words"], rows)[:, :width]
         p_pass, answer, novelty = Scorer(model, width, 3).score(np.ascontiguousarray(served))
         assert [np.float32] * 3 == [p_pass.dtype, answer.dtype, novelty.dtype]
-        np.testing.assert_allclose(answers.predict(rows.X), answer, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(answers.multiples(rows.X), answer, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(blend.p_pass(rows), p_pass, rtol=0, atol=1e-5)
         assert ((p_pass >= 0) & (p_pass <= 1)).all()
         cosines = rows.X.astype(np.float64) @ prototypes

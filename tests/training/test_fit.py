@@ -86,7 +86,7 @@ def test_the_manifest_is_complete(artefact: Path, history_files: tuple[Path, Pat
     assert {name: sha256_of(artefact / name) for name in document["files"]} == document["files"]
     assert read_tiers(history_files[1]).to_dict() == document["tiers"]
     assert {"embedding", "shape", "lexicon"} == set(document["features"])
-    assert 3 == len(document["cost"]["mean_output_tokens"])
+    assert 3 == len(document["cost"]["usd_per_answer"])
     assert {
         "default_epsilon",
         "default_max_regret",
@@ -291,7 +291,8 @@ def test_without_any_cost_the_price_list_decides(
 ) -> None:
     document = learn(table.drop(columns=["cost_usd", "input_tokens", "output_tokens", "latency_ms"]))
     assert [1.0, 1.0, 1.0] == [tier["cost_estimated_share"] for tier in document["data"]["summary"]["tiers"]]
-    assert [256.0] * 3 == document["cost"]["mean_output_tokens"]
+    prices = [tier["output_usd_per_mtok"] for tier in document["tiers"]["tier"]]
+    assert [256e-6 * price for price in prices] == pytest.approx(document["cost"]["usd_per_answer"])
 
 
 def test_messages_are_prompts(learn: Callable[..., dict[str, Any]]) -> None:
