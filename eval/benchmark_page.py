@@ -141,7 +141,7 @@ def _at_mean_costs(runs: Sequence[dict[str, Any]]) -> str:
     ours = _mean_gap(runs, SUBJECT)
     theirs = max(_mean_gap(runs, name, at_mean=True) for name in _scored(runs) if name != SUBJECT)
     return (
-        f"With expected costs, tierwise closes {ours / theirs - 1:+.0%} as against the best of these."
+        f"Tierwise with expected costs against the best of the others without: {ours / theirs - 1:+.0%}."
         if theirs > 0
         else ""
     )
