@@ -51,7 +51,7 @@ DOCUMENT, RECORD, README, FIGURE = (
 N_BOOT = 1000
 REPEATS = 3
 """Ways of folding, each with fits of its own: on small histories, one way is a matter of luck."""
-LEARNERS = (SUBJECT, "length", "logistic-embedding", "logistic-tfidf", "lightgbm")
+LEARNERS = (SUBJECT, "length", "cost-only", "logistic-embedding", "logistic-tfidf", "lightgbm")
 """What the learning curves compare."""
 
 Floats = NDArray[np.float64]

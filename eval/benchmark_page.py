@@ -101,7 +101,7 @@ def render_page(record: dict[str, Any]) -> str:
         sections += [
             "## Learning curves",
             "Gap closed when fitted on so many labelled prompts and judged on all others, ladder as given: mean and "
-            "standard deviation over draws of the prompts.",
+            "standard deviation over draws of the prompts. Where few are left to judge, it is these few that differ.",
             *(_learning(record, name) for name in record["learning"]),
         ]
     sections += ["## Each run", *(_run(run) for run in record["runs"]), END]
@@ -167,7 +167,9 @@ def _learning(record: dict[str, Any], history: str) -> str:
     curve = record["learning"][history]
     rows = [
         [
-            f"{point['prompts']:,} ({point['draws']} draws)",
+            f"{point['prompts']:,}",
+            f"{point['judged']:,}",
+            f"{point['draws']}",
             *(
                 f"{100 * gap['mean']:.1f} ± {100 * gap['sd']:.1f} %".replace("-", "−")
                 for gap in point["gap_closed"].values()
@@ -176,7 +178,7 @@ def _learning(record: dict[str, Any], history: str) -> str:
         for point in curve
     ]
     labels = [_contender(run, name)["label"] for name in curve[0]["gap_closed"]]
-    return f"### {history}\n\n" + _table(["labelled prompts", *labels], rows)
+    return f"### {history}\n\n" + _table(["labelled prompts", "judged on", "draws", *labels], rows)
 
 
 def _run(run: dict[str, Any]) -> str:

@@ -44,8 +44,8 @@ def learning_curve(
     Returns
     -------
     list of dict
-        Per size that leaves 200 prompts to judge: prompts, draws, and per estimator under "gap_closed" the mean and
-        the standard deviation over draws.
+        Per size that leaves 200 prompts to judge: prompts, how many judge, draws, and per estimator under "gap_closed"
+        the mean and the standard deviation over draws.
     """
     plans = {
         (size, draw): Plan((_draw(outcomes, size, seed + draw),), "learning", "")
@@ -65,6 +65,7 @@ def learning_curve(
     return [
         {
             "prompts": size,
+            "judged": len(plans[size, 0].folds[0].test),
             "draws": len(draws),
             "gap_closed": {
                 name: _spread([draws[draw][name] for draw in sorted(draws)]) for name in estimators

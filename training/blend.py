@@ -24,7 +24,7 @@ from training.answers import Answers
 from training.graph import Graph
 from training.logistic import Floats
 from training.members import FITTERS, Member
-from training.stack import calibrate, sigmoid, weigh
+from training.stack import calibrate, match, shrink, sigmoid, weigh
 from training.tasks import tasks_in
 from training.words import Words
 
@@ -64,12 +64,15 @@ class Selection:
         Per member of the blend its share, before calibration; they sum to 1.
     scale : dict of str to float64 (k,)
         Per member of the blend: what its margin is multiplied by, calibration included.
+    mix : float64 (k, k)
+        From their sum to log odds: draws the tiers together.
     offset : float64 (k,)
-        Added to their sum.
+        Added in the end.
     """
 
     weights: dict[str, float]
     scale: dict[str, Floats]
+    mix: Floats
     offset: Floats
 
     @property
@@ -79,9 +82,8 @@ class Selection:
 
     def p_pass(self, margins: dict[str, Floats]) -> Floats:
         """Return float64 (n, k) calibrated pass probabilities from members' margins. Pure."""
-        return sigmoid(
-            np.sum([margins[name] * scale for name, scale in self.scale.items()], axis=0) + self.offset
-        )
+        total = np.sum([margins[name] * scale for name, scale in self.scale.items()], axis=0)
+        return sigmoid(total @ self.mix + self.offset)
 
 
 @dataclass(frozen=True)
@@ -153,11 +155,19 @@ def select(margins: dict[str, Floats], passed: NDArray[np.float32], cost_usd: Fl
     calibrated = [z * slope + offset for z, (slope, offset) in zip(margins.values(), fits, strict=True)]
     weights = weigh([sigmoid(z) for z in calibrated], passed, cost_usd.mean(axis=0))
     slope, offset = calibrate(np.tensordot(weights, np.stack(calibrated), 1), passed)
-    moved = np.tensordot(weights, np.stack([own for _, own in fits]), 1) * slope
+    z = np.tensordot(weights, np.stack(calibrated), 1) * slope + offset
+    believed = shrink(sigmoid(z), passed, cost_usd.mean(axis=0))
+    # Differences are those from the mean of the tiers' log odds, less the tier's usual one.
+    mix = believed * np.eye(z.shape[1]) + (1.0 - believed) / z.shape[1]
+    usual = (1.0 - believed) * (z - z.mean(axis=1, keepdims=True)).mean(axis=0)
+    drawn = z @ mix + usual
+    matched = [match(drawn[:, k], y) for k, y in enumerate(passed.T)]
+    moved = np.tensordot(weights, np.stack([own for _, own in fits]), 1) * slope + offset
     return Selection(
         {name: float(w) for name, w in zip(margins, weights, strict=True) if w > 0.0},
         {name: w * own * slope for name, w, (own, _) in zip(margins, weights, fits, strict=True) if w > 0.0},
-        moved + offset,
+        mix,
+        moved @ mix + usual + matched,
     )
 
 
@@ -266,9 +276,9 @@ def build_model(blend: Blend, answers: Answers, prototypes: Floats, width: int) 
     margins = [
         member.export(graph, INPUT, blend.selection.scale[name]) for name, member in blend.members.items()
     ]
-    graph.add(
-        "Sigmoid", graph.add("Sum", *margins, graph.constant(blend.selection.offset[None])), output=P_PASS
-    )
+    total = graph.add("Sum", *margins)
+    mix, offset = graph.constant(blend.selection.mix), graph.constant(blend.selection.offset)
+    graph.add("Sigmoid", graph.add("Gemm", total, mix, offset), output=P_PASS)
     answers.export(graph, INPUT)
     nearest = graph.add("ReduceMax", graph.add("MatMul", INPUT, graph.rows(prototypes)), axes=[1], keepdims=1)
     # Rounding can put a cosine above 1; a known prompt is not less than not novel.

@@ -14,10 +14,11 @@ from sklearn.linear_model import LogisticRegression
 
 from training.logistic import Floats
 
-__all__ = ["LEAST_WEIGHT", "SLOPE_RANGE", "calibrate", "sigmoid", "weigh"]
+__all__ = ["LEAST_WEIGHT", "SLOPE_RANGE", "calibrate", "match", "shrink", "sigmoid", "weigh"]
 
 SLOPE_RANGE = (0.2, 5.0)
-# Weights are drawn towards equal ones as if by this many prompts: a small history cannot tell members apart.
+# Weights are drawn towards equal ones, and differences between tiers towards none, as if by this many prompts: a small
+# history cannot tell members apart, nor prompts.
 PRIOR_PROMPTS = 100
 # A member below this share is left out: it would cost more microseconds than it moves decisions.
 LEAST_WEIGHT = 0.03
@@ -46,13 +47,19 @@ def calibrate(margin: Floats, passed: NDArray[np.float32]) -> tuple[Floats, Floa
     platt = LogisticRegression(C=100.0, fit_intercept=False, max_iter=1000)
     slope[tiers] = np.clip(platt.fit(np.column_stack([z, indicators]), y).coef_[0, 0], *SLOPE_RANGE)
     for k in tiers:
-        seen = ~np.isnan(passed[:, k])
-        offset[k] = _matching_offset(margin[seen, k] * slope[k], float(passed[seen, k].mean()))
+        offset[k] = match(margin[:, k] * slope[k], passed[:, k])
     return slope, offset
 
 
-def _matching_offset(z: Floats, rate: float) -> float:
-    """Return the offset at which the mean probability is the pass rate, by bisection. Pure."""
+def match(z: Floats, passed: NDArray[np.float32]) -> float:
+    """Return the offset at which a tier's mean probability is its pass rate, by bisection. Pure.
+
+    Arguments are (n,); rows that were not observed do not count, and outcomes that are all alike need no offset.
+    """
+    seen = ~np.isnan(passed)
+    z, rate = z[seen], float(passed[seen].mean()) if seen.any() else 0.0
+    if not 0.0 < rate < 1.0:
+        return 0.0
     low, high = -30.0, 30.0
     for _ in range(60):
         middle = (low + high) / 2
@@ -74,6 +81,33 @@ def weigh(p: list[Floats], passed: NDArray[np.float32], cost_usd: Floats) -> Flo
         it is decided.
     """
     equal = np.full(len(p), 1.0 / len(p))
+    gram, right, n = _moments(p, passed, cost_usd)
+    ridge = PRIOR_PROMPTS / max(n, 1) * np.trace(gram) / len(p)
+    if not ridge > 0.0:
+        return equal
+    root = np.linalg.cholesky(gram + ridge * np.eye(len(p))).T
+    weights, _ = nnls(root, np.linalg.solve(root.T, right + ridge * equal))
+    weights = np.where(weights < LEAST_WEIGHT * weights.sum(), 0.0, weights)
+    return np.asarray(weights / weights.sum()) if weights.sum() > 0.0 else equal
+
+
+def shrink(p: Floats, passed: NDArray[np.float32], cost_usd: Floats) -> float:
+    """Return how much of the differences between tiers to believe, 0 to 1. Pure; arguments as `weigh`'s, p (n, k).
+
+    The slope of outcomes on what was said, drawn to 0: a difference is weighed against a price, so it has to mean
+    what it says, and what few prompts say of it is mostly noise. 1 where no two neighbours were observed together.
+    """
+    gram, right, n = _moments([p], passed, cost_usd)
+    if not gram[0, 0] > 0.0:
+        return 1.0
+    return float(np.clip(right[0] / (gram[0, 0] * (1.0 + PRIOR_PROMPTS / n)), 0.0, 1.0))
+
+
+def _moments(p: list[Floats], passed: NDArray[np.float32], cost_usd: Floats) -> tuple[Floats, Floats, int]:
+    """Return sums over prompts and pairs of neighbouring tiers, and how many prompts had both of some pair.
+
+    Of the differences that members state: their products with one another (m, m), and with those between outcomes (m,).
+    """
     steps = np.abs(np.diff(cost_usd))
     steps = steps / steps.sum() if steps.sum() > 0.0 else np.ones_like(steps)
     gram, right, n = np.zeros((len(p), len(p))), np.zeros(len(p)), 0
@@ -87,10 +121,4 @@ def weigh(p: list[Floats], passed: NDArray[np.float32], cost_usd: Floats) -> Flo
         gram += step * said.T @ said
         right += step * said.T @ (gain[seen] - gain[seen].mean())
         n = max(n, int(seen.sum()))
-    ridge = PRIOR_PROMPTS / max(n, 1) * np.trace(gram) / len(p)
-    if not ridge > 0.0:
-        return equal
-    root = np.linalg.cholesky(gram + ridge * np.eye(len(p))).T
-    weights, _ = nnls(root, np.linalg.solve(root.T, right + ridge * equal))
-    weights = np.where(weights < LEAST_WEIGHT * weights.sum(), 0.0, weights)
-    return np.asarray(weights / weights.sum()) if weights.sum() > 0.0 else equal
+    return gram, right, n

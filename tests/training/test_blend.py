@@ -362,7 +362,7 @@ def test_with_too_few_complete_rows_the_gap_is_unknown() -> None:
 
 def test_the_chosen_members_alone_are_fitted(make_design: MakeDesign) -> None:
     design = make_design(200, 3)
-    selection = Selection({"words": 0.4, "length": 0.6}, {}, np.zeros(3))
+    selection = Selection({"words": 0.4, "length": 0.6}, {}, np.eye(3), np.zeros(3))
     blend = fit_blend(design, selection, 5)
     assert ("words", "length") == tuple(blend.members)
     for name, member in blend.members.items():
@@ -371,10 +371,10 @@ def test_the_chosen_members_alone_are_fitted(make_design: MakeDesign) -> None:
 
 def test_the_lexicon_of_a_blend_is_that_of_its_words(make_design: MakeDesign) -> None:
     design = make_design(200, 3)
-    words = fit_blend(design, Selection({"words": 1.0}, {}, np.zeros(3)), 0)
+    words = fit_blend(design, Selection({"words": 1.0}, {}, np.eye(3), np.zeros(3)), 0)
     assert isinstance(words.members["words"], Words)
     assert words.lexicon is words.members["words"].lexicon
-    assert fit_blend(design, Selection({"length": 1.0}, {}, np.zeros(3)), 0).lexicon is None
+    assert fit_blend(design, Selection({"length": 1.0}, {}, np.eye(3), np.zeros(3)), 0).lexicon is None
 
 
 @pytest.mark.parametrize(
@@ -440,12 +440,15 @@ def fitted_members(make_design: MakeDesign) -> tuple[Design, dict[str, Member]]:
     return design, {name: fit(design, 0) for name, fit in FITTERS.items()}
 
 
+MIX = 0.7 * np.eye(3) + 0.1  # as shrunk differences have it
+
+
 def blend_of(members: dict[str, Member], names: tuple[str, ...]) -> Blend:
     slope = np.array([0.2, 1.3, 5.0])
     scale = {name: slope * (1 + i) / len(names) for i, name in enumerate(names)}
     return Blend(
         {name: members[name] for name in names},
-        Selection(dict.fromkeys(names, 1 / len(names)), scale, np.array([-1.0, 0.3, 2.0])),
+        Selection(dict.fromkeys(names, 1 / len(names)), scale, MIX, np.array([-1.0, 0.3, 2.0])),
     )
 
 

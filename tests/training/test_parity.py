@@ -61,6 +61,9 @@ def outcomes(history_files: tuple[Path, Path]) -> Outcomes:
     return tabulate(read_history(history), read_tiers(tiers))
 
 
+MIX = 0.7 * np.eye(3) + 0.1  # as shrunk differences have it
+
+
 def design_of(outcomes: Outcomes, extractor: Extractor) -> Design:
     return describe(outcomes, extractor.extract_many(outcomes.prompts), extractor)
 
@@ -104,7 +107,9 @@ BLENDS = {
 def learned(outcomes: Outcomes, extractor: Extractor) -> Blend:
     """Every member, fitted on the whole history."""
     return fit_blend(
-        design_of(outcomes, extractor), Selection(dict.fromkeys(FITTERS, 1 / 6), {}, np.zeros(3)), 0
+        design_of(outcomes, extractor),
+        Selection(dict.fromkeys(FITTERS, 1 / 6), {}, np.eye(3), np.zeros(3)),
+        0,
     )
 
 
@@ -122,7 +127,7 @@ def test_whatever_the_members_the_written_router_answers_as_the_blend(
     scale = {name: np.array([0.7, 1.0, 1.4]) / len(names) for name in names}
     blend = Blend(
         {name: learned.members[name] for name in names},
-        Selection(dict.fromkeys(names, 1 / len(names)), scale, np.array([-0.2, 0.0, 0.3])),
+        Selection(dict.fromkeys(names, 1 / len(names)), scale, MIX, np.array([-0.2, 0.0, 0.3])),
     )
     assert ("words" in names) == (blend.lexicon is not None)
     serving = Extractor(
