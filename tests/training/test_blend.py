@@ -31,7 +31,7 @@ from training.blend import (
     select,
 )
 from training.members import FITTERS, Member, find_prototypes
-from training.stack import calibrate, sigmoid, weigh
+from training.stack import calibrate, match, shrink, sigmoid, weigh
 from training.tasks import LEAST_ROWS_PER_TASK
 from training.words import Words
 
@@ -209,7 +209,7 @@ def test_members_are_weighed_after_their_calibration() -> None:
 
 
 def test_the_selection_by_hand() -> None:
-    """Calibrate each, weigh them, take the mean of their log odds, calibrate that."""
+    """Calibrate each, weigh them, take the mean of their log odds, calibrate that, draw the tiers together."""
     truth, passed, cost = routable(800, 3)
     passed[::7, 1] = np.nan
     margins = {"trees": truth + noise(800, 1), "linear": 0.5 * truth - 1.0, "length": -truth}
@@ -224,7 +224,25 @@ def test_the_selection_by_hand() -> None:
     kept = {name: w for name, w in zip(margins, weights.tolist(), strict=True) if w}
     assert kept == pytest.approx(selection.weights)
     assert kept["trees"] > 0.0
-    np.testing.assert_allclose(sigmoid(mean * slope + offset), selection.p_pass(margins), rtol=0, atol=1e-12)
+    whole = mean * slope + offset
+    believed = shrink(sigmoid(whole), passed, cost.mean(axis=0))
+    assert 0.5 < believed < 1.0
+    common = whole.mean(axis=1, keepdims=True)
+    usual = (whole - common).mean(axis=0)
+    drawn = common + usual + believed * (whole - common - usual)
+    for k in range(3):
+        drawn[:, k] += match(drawn[:, k], passed[:, k])
+    np.testing.assert_allclose(sigmoid(drawn), selection.p_pass(margins), rtol=0, atol=1e-12)
+
+
+def test_differences_that_nothing_bears_out_are_not_believed() -> None:
+    """Tiers differ in their pass rates alone: what is said to differ from prompt to prompt nearly disappears."""
+    rng = np.random.default_rng(4)
+    passed = (rng.random((400, 3)) < [0.4, 0.6, 0.8]).astype(np.float32)
+    margins = {"trees": noise(400, 1) + np.array([0.0, 1.0, 2.0]), "linear": noise(400, 2)}
+    p = select(margins, passed, np.tile([0.001, 0.01, 0.1], (400, 1))).p_pass(margins)
+    np.testing.assert_allclose(passed.mean(axis=0), p.mean(axis=0), rtol=0, atol=1e-9)
+    assert (np.diff(p, axis=1).std(axis=0) < 0.03).all()
 
 
 def test_the_blend_is_calibrated() -> None:
@@ -385,9 +403,8 @@ def test_rows_left_out_are_scored_as_by_hand(lack: dict[str, None], make_design:
     train, test = design.take(np.arange(200)), design.take(np.arange(200, 260))
     validation = cross_validate(train, 7)
     selection = select(validation.margins, train.passed, train.cost_usd)
-    z = selection.offset + sum(
-        FITTERS[name](train, 7).margins(test) * scale for name, scale in selection.scale.items()
-    )
+    total = sum(FITTERS[name](train, 7).margins(test) * scale for name, scale in selection.scale.items())
+    z = total @ selection.mix + selection.offset
     p = score_blend(train, test, 7)
     assert ((60, 3), np.float64) == (p.shape, p.dtype)
     np.testing.assert_allclose(1.0 / (1.0 + np.exp(-z)), p)

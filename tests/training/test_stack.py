@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from eval.calibration import log_loss
-from training.stack import LEAST_WEIGHT, PRIOR_PROMPTS, SLOPE_RANGE, calibrate, sigmoid, weigh
+from training.stack import LEAST_WEIGHT, PRIOR_PROMPTS, SLOPE_RANGE, calibrate, match, shrink, sigmoid, weigh
 
 Floats = NDArray[np.float64]
 # Mean costs of three tiers, the same from each to the next.
@@ -327,3 +327,64 @@ def test_where_all_tiers_cost_the_same_steps_count_alike(cost: float) -> None:
     np.testing.assert_allclose(
         weigh([truth, *blind], passed, EVEN), weigh([truth, *blind], passed, np.full(3, cost)), atol=1e-9
     )
+
+
+# How much of a difference to believe
+
+
+def test_what_is_true_is_believed_and_the_more_the_more_prompts_say_it() -> None:
+    truth, passed, _ = draw(20_000, 5)
+    believed = [shrink(truth[:n], passed[:n], EVEN) for n in (30, 1000, 20_000)]
+    assert believed[0] < 0.5
+    assert 0.95 < believed[2] <= 1.0
+    assert believed == sorted(believed)
+
+
+@pytest.mark.parametrize("factor", [2.0, 4.0])
+def test_what_is_exaggerated_is_believed_in_part(factor: float) -> None:
+    truth, passed, _ = draw(20_000, 6)
+    assert 1.0 / factor == pytest.approx(shrink(0.5 + factor * (truth - 0.5), passed, EVEN), abs=0.05)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_and_the_opposite_are_not_believed(seed: int) -> None:
+    truth, passed, (blind, *_) = draw(20_000, seed)
+    assert shrink(blind, passed, EVEN) < 0.05
+    assert 0.0 == shrink(1.0 - truth, passed, EVEN)
+
+
+def test_belief_by_hand() -> None:
+    truth, passed, _ = draw(4 * PRIOR_PROMPTS, 1)
+    cost, product, square = np.array([0.001, 0.003, 0.011]), 0.0, 0.0
+    for low, share in ((0, 0.2), (1, 0.8)):
+        lead = truth[:, low + 1] - truth[:, low]
+        difference = passed[:, low + 1].astype(float) - passed[:, low]
+        product += share * float((lead - lead.mean()) @ (difference - difference.mean()))
+        square += share * float(np.square(lead - lead.mean()).sum())
+    assert product / (1.25 * square) == pytest.approx(shrink(truth, passed, cost))
+
+
+def test_where_no_neighbours_were_observed_together_all_is_believed() -> None:
+    truth, passed, _ = draw(300, 1)
+    passed[:, 1] = np.nan
+    assert 1.0 == shrink(truth, passed, EVEN)
+    assert 1.0 == shrink(np.full((300, 3), 0.5), passed, EVEN)
+    assert 1.0 == shrink(truth[:0], passed[:0], EVEN)
+
+
+# Meeting a pass rate
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.3, 0.97])
+def test_the_offset_meets_the_pass_rate(rate: float) -> None:
+    rng = np.random.default_rng(7)
+    z = rng.normal(0.0, 2.0, 1000)
+    passed = (np.arange(1000) < 1000 * rate).astype(np.float32)
+    passed[::3] = np.nan
+    seen = ~np.isnan(passed)
+    assert passed[seen].mean() == pytest.approx(sigmoid(z + match(z, passed))[seen].mean(), abs=1e-9)
+
+
+@pytest.mark.parametrize("outcome", [0.0, 1.0, np.nan])
+def test_outcomes_that_are_all_alike_need_no_offset(outcome: float) -> None:
+    assert 0.0 == match(np.linspace(-3.0, 3.0, 50), np.full(50, outcome, np.float32))
