@@ -119,9 +119,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     progress, start = Progress(), time.monotonic()
     histories: list[dict[str, Any]] = []
     curves: dict[str, list[dict[str, Any]]] = {}
+    progress.step("reading")
+    # All of them before any is measured: nobody wants to hear of the last one after minutes of work.
+    laid_out = {name: _lay_out(name, options.data) for name in names}
     with threadpool_limits(1):
-        for name in names:
-            runs, curve = _measure(name, options, progress)
+        for name, ladders in laid_out.items():
+            runs, curve = _measure(name, ladders, options, progress)
             histories += runs
             curves |= {name: curve} if curve else {}
     record = {
@@ -156,26 +159,35 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def _lay_out(name: str, data: Path) -> dict[str, Outcomes]:
+    """Return a history's outcomes on the ladder as given, and on another where there is one.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be read, or not be judged.
+    """
+    ladders = {"as given": data / f"{name}.tiers.toml", "another": LADDERS / f"{name}.tiers.toml"}
+    rows = read_history(data / f"{name}.parquet")
+    found = {which: tabulate(rows, read_tiers(path)) for which, path in ladders.items() if path.is_file()}
+    for which, outcomes in found.items():
+        why = why_not(outcomes)
+        if why is not None:
+            raise ConfigError(f"{name}, ladder {which}: cannot be judged: {why}")
+    return found
+
+
 def _measure(
-    name: str, options: argparse.Namespace, progress: Progress
+    name: str, ladders: dict[str, Outcomes], options: argparse.Namespace, progress: Progress
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return a history's runs, and its learning curve on the ladder as given where it is large enough for one.
 
     The runs: the ladder as given, its two ends alone, and another ladder where there is one.
     """
-    history = options.data / f"{name}.parquet"
-    ladders = {"as given": options.data / f"{name}.tiers.toml", "another": LADDERS / f"{name}.tiers.toml"}
-    rows = read_history(history)
     runs: list[dict[str, Any]] = []
     curve: list[dict[str, Any]] = []
-    for which, path in ladders.items():
-        if not path.is_file():
-            continue
+    for which, outcomes in ladders.items():
         progress.step(f"{name}, ladder {which}")
-        outcomes = tabulate(rows, read_tiers(path))
-        why = why_not(outcomes)
-        if why is not None:
-            raise ConfigError(f"{name}, ladder {which}: cannot be judged: {why}")
         design = extract(outcomes, progress)
         seeds = [(options.seed + repeat) % 2**32 for repeat in range(options.repeats)]
         plans = [plan_folds(outcomes, seed) for seed in seeds]

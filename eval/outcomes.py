@@ -169,9 +169,8 @@ def tabulate(history: History, ladder: Ladder) -> Outcomes:
     kept = np.flatnonzero(~blank & ~unanswered)
     if not kept.size:
         counts = ", ".join(f"{reason}: {count}" for reason, count in dropped.items())
-        raise ConfigError(
-            f"history: expected prompts with an outcome, found none ({counts}); score some rows"
-        )
+        advice = "fill in the prompts" if blank.all() else "score some rows"
+        raise ConfigError(f"history: expected prompts with an outcome, found none ({counts}); {advice}")
     chosen = chosen[kept]
     _require_outcomes(rows, chosen, ladder)
 

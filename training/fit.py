@@ -108,8 +108,8 @@ def fit(
     ConfigError
         The history, the tiers or the target cannot be used; one sentence says why. Nothing is written.
     """
-    if seed < 0:
-        raise ConfigError(f"--seed is 0 or more; found {seed}")
+    if not 0 <= seed < 2**32:  # numpy's old generator, which scikit-learn uses
+        raise ConfigError(f"--seed is 0 to {2**32 - 1}; found {seed}")
     check_target(out)
     ladder = read_tiers(tiers)
     if len(ladder) < 2:

@@ -248,6 +248,27 @@ def test_what_cannot_be_measured_is_refused(
         assert sentence in said[0]
 
 
+def test_the_last_history_is_judgeable_before_the_first_is_measured(
+    checkout: Path,
+    data: Path,
+    evaluate_here: Command,
+    write: Callable[..., tuple[Path, Path]],
+    tmp_path: Path,
+) -> None:
+    """Ten rows of the last one: nothing has been fitted by then, and the documents stand."""
+    shutil.copytree(data, tmp_path / "data")
+    history, tiers = write(tmp_path / "few", [f"prompt {i}" for i in range(10)], np.eye(10)[:, :3])
+    history.rename(tmp_path / "data" / "zz.parquet")
+    tiers.rename(tmp_path / "data" / "zz.tiers.toml")
+    before = {name: (checkout / name).read_bytes() for name in DOCUMENTS}
+    done = evaluate_here("benchmark", "--data", tmp_path / "data", "--out", checkout)
+    said = [line for line in done.err.splitlines() if not line.startswith("[")]
+    assert (3, "", 1) == (done.code, done.out, len(said))
+    assert "zz, ladder as given: cannot be judged: Only 10 prompts" in said[0]
+    assert "three, ladder" not in done.err
+    assert before == {name: (checkout / name).read_bytes() for name in DOCUMENTS}
+
+
 @pytest.mark.parametrize(
     "text", ["", START, END, f"{END} {START}", f"{START}{START}{END}", f"{START}{END}{START}{END}"]
 )

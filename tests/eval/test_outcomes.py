@@ -212,6 +212,17 @@ def test_no_prompt_left(tmp_path: Path) -> None:
         table(tmp_path, [row("a", "s1", 1.0, prompt=" "), row("b", "big", None)])
 
 
+@pytest.mark.parametrize(
+    ("prompt", "score", "advice"), [(" ", 1.0, "fill in the prompts"), ("Sum it.", None, "score some rows")]
+)
+def test_advice_is_about_what_is_missing(
+    tmp_path: Path, prompt: str, score: float | None, advice: str
+) -> None:
+    rows = [row(name, model, score, prompt=prompt) for name in "ab" for model in ("s1", "big")]
+    with pytest.raises(ConfigError, match=f"; {advice}$"):
+        table(tmp_path, rows)
+
+
 PASSED = st.sampled_from([0.0, 1.0, np.nan])
 
 

@@ -592,7 +592,8 @@ def test_a_tier_that_the_training_part_never_saw_is_refused(
         ({"notes": "missing.md"}, "cannot be read as UTF-8"),
         ({"split": "given"}, "holds no train and test"),
         ({"split": "time"}, "timestamp"),
-        ({"seed": "-1"}, "--seed is 0 or more"),
+        ({"seed": "-1"}, "--seed is 0 to 4294967295; found -1"),
+        ({"seed": "4294967296"}, "--seed is 0 to 4294967295; found 4294967296"),
     ],
 )
 def test_an_option_that_cannot_be_met_is_refused(
