@@ -99,8 +99,8 @@ def contenders_table(document: dict[str, Any]) -> str:
         ]
         rows.append(("subject" if c["kind"] == "subject" else "", cells))
     over = (
-        '<tr class="over"><td colspan="3"></td><th scope="colgroup" colspan="3" class="num">saving at a share of the top '
-        'tier’s quality</th><th scope="colgroup" colspan="2" class="num">at 97% quality</th><td></td>'
+        f'<tr class="over"><td colspan="3"></td><th scope="colgroup" colspan="{len(QUALITY_LEVELS)}" class="num">saving at a '
+        'share of the top tier’s quality</th><th scope="colgroup" colspan="2" class="num">at 97% quality</th><td></td>'
         '<th scope="colgroup" colspan="3" class="num">pass probabilities</th></tr>'
     )
     head = [

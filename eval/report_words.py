@@ -44,7 +44,7 @@ __all__ = [
 LINE_STYLES = 8  # colours and dash patterns that the style sheet has, as classes s0 (the subject) to s8
 MISSING = "–"
 NOT_REACHED = "not reached"
-QUALITY_LEVELS = ("0.99", "0.97", "0.95")
+QUALITY_LEVELS = ("1", "0.99", "0.97", "0.95")
 KINDS = {
     "subject": "router under test",
     "baseline": "learned baseline",
