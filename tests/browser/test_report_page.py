@@ -109,6 +109,14 @@ def test_the_page_never_scrolls_sideways(browser: Any, folder: Path, name: str, 
     assert [] == browser.execute_script(SPILLING)
 
 
+def test_on_a_wide_screen_no_table_scrolls(browser: Any, folder: Path) -> None:
+    show(browser, folder / "plausible.html", 1440)
+    widths = "return [...document.querySelectorAll('.scroll')].map(e => e.scrollWidth - e.clientWidth)"
+    found = browser.execute_script(widths)
+    assert len(found) > 3
+    assert {0} == set(found)
+
+
 CUT = """
 return [...document.querySelectorAll('svg[role=img]')].filter(s => s.getBoundingClientRect().width > 0).flatMap(s => {
   const v = s.viewBox.baseVal;
