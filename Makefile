@@ -92,4 +92,4 @@ model: $(VENV)/.demo
 		--split group --embedding models/default --out models/default
 
 clean:
-	rm -rf $(VENV) $(EMBED_VENV) demo out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(EMBED_VENV) demo out report build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from eval.estimators import SUBJECT
@@ -245,8 +245,7 @@ def _contender(run: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _scored(runs: Sequence[dict[str, Any]]) -> list[str]:
     """Return the subject and the learned baselines, by mean gap."""
-    kinds: Callable[[dict[str, Any]], bool] = lambda entry: entry["kind"] in ("subject", "baseline")  # noqa: E731
-    names = [entry["name"] for entry in runs[0]["contenders"] if kinds(entry)]
+    names = [e["name"] for e in runs[0]["contenders"] if e["kind"] in ("subject", "baseline")]
     return sorted(names, key=lambda name: (name != SUBJECT, -_mean_gap(runs, name)))
 
 

@@ -32,6 +32,7 @@ from eval.progress import Progress
 from eval.report_html import render_html
 from eval.report_markdown import render_markdown
 from eval.report_text import render_text
+from eval.rows import extract_rows
 from eval.verdict import why_not
 from router import ConfigError, Router
 from router.artifact import find_artifact
@@ -173,12 +174,7 @@ def write_aside(texts: Mapping[Path, str]) -> None:
 def extract(outcomes: Outcomes, progress: Progress) -> Design:
     """Return the features and outcomes of a history, with the default model's embedding."""
     extractor = Extractor(StaticEmbedding.load(find_artifact()))
-    X = np.empty((len(outcomes), extractor.width), np.float32)
-    with progress.bar(len(X), "prompt") as bar:
-        for start in range(0, len(X), 256):
-            X[start : start + 256] = extractor.extract_many(outcomes.prompts[start : start + 256])
-            bar.update(len(X[start : start + 256]))
-    return describe(outcomes, X, extractor)
+    return describe(outcomes, extract_rows(extractor, outcomes.prompts, progress), extractor)
 
 
 def _evaluate(

@@ -210,7 +210,7 @@ def expectation(comparison: dict[str, Any]) -> str:
         if finite(tier.get("cost_explained")) is not None
     ]
     if not shares:
-        return "Calls to one tier cost alike, so that all contenders take them to cost the tier's mean."
+        return "All contenders take the calls to a tier to cost alike."
     return (
         "All contenders choose at the same expected costs, predicted for each prompt. Of how much calls differ in cost, "
         f"that explains {listed(shares)}."

@@ -66,7 +66,11 @@ class Extractor:
         TypeError
             A prompt is neither a string nor a list of messages.
         """
-        rows = np.empty((len(prompts), self.width), np.float32)
-        for row, prompt in zip(rows, prompts, strict=True):
-            self.extract(read_prompt(prompt), row)
+        return self.extract_views([read_prompt(prompt) for prompt in prompts])
+
+    def extract_views(self, views: Sequence[PromptView]) -> NDArray[np.float32]:
+        """Return the same for prompts that were read already. Pure."""
+        rows = np.empty((len(views), self.width), np.float32)
+        for view, row in zip(views, rows, strict=True):
+            self.extract(view, row)
         return rows

@@ -120,7 +120,7 @@ class Router:
         if not prompts:
             return np.empty((0, len(self.tiers)))
         views = [read_prompt(prompt) for prompt in prompts]
-        answer = self._scorer.score(self._extract(views))[1]
+        answer = self._scorer.score(self._extractor.extract_views(views))[1]
         return self.manifest.costs.expected_usd_many([view.n_chars for view in views], answer)
 
     def route(self, prompt: Prompt, policy: Policy | None = None) -> Decision:
@@ -155,17 +155,11 @@ class Router:
         if not prompts:
             return []
         views = [read_prompt(prompt) for prompt in prompts]
-        outputs = (output.tolist() for output in self._scorer.score(self._extract(views)))
+        outputs = (output.tolist() for output in self._scorer.score(self._extractor.extract_views(views)))
         return [
             self._decide(view, p, answer, u, resolved)
             for view, p, answer, u in zip(views, *outputs, strict=True)
         ]
-
-    def _extract(self, views: Sequence[PromptView]) -> NDArray[np.float32]:
-        rows = np.empty((len(views), self._extractor.width), np.float32)
-        for view, row in zip(views, rows, strict=True):
-            self._extractor.extract(view, row)
-        return rows
 
     def _resolve(self, policy: Policy | None) -> tuple[float, Bounds, Reason | None]:
         """Return a policy as epsilon, bounds and the reason to escalate, if any."""

@@ -154,8 +154,9 @@ def select(margins: dict[str, Floats], passed: NDArray[np.float32], cost_usd: Fl
     fits = [calibrate(z, passed) for z in margins.values()]
     calibrated = [z * slope + offset for z, (slope, offset) in zip(margins.values(), fits, strict=True)]
     weights = weigh([sigmoid(z) for z in calibrated], passed, cost_usd.mean(axis=0))
-    slope, offset = calibrate(np.tensordot(weights, np.stack(calibrated), 1), passed)
-    z = np.tensordot(weights, np.stack(calibrated), 1) * slope + offset
+    mean = np.tensordot(weights, np.stack(calibrated), 1)
+    slope, offset = calibrate(mean, passed)
+    z = mean * slope + offset
     believed = shrink(sigmoid(z), passed, cost_usd.mean(axis=0))
     # Differences are those from the mean of the tiers' log odds, less the tier's usual one.
     mix = believed * np.eye(z.shape[1]) + (1.0 - believed) / z.shape[1]
@@ -192,6 +193,8 @@ def judge(
     validation: CrossValidation, passed: NDArray[np.float32], score: NDArray[np.float32], cost_usd: Floats
 ) -> list[dict[str, Any]]:
     """Return what each member alone and all of them together are worth, out of fold. Pure.
+
+    A call is taken to cost its tier's mean, so that the gap is of what members say alone.
 
     Parameters
     ----------

@@ -76,7 +76,7 @@ def _model(manifest: dict[str, Any]) -> str:
         f"({embedding.get('licence')}) and {len(manifest['features']['shape']['names'])} length and shape "
         f"features, in one ONNX graph. Weighted by grouped cross-validation on the training part; there the log loss is "
         f"{blend['log_loss']:.3f}, by length alone {length['log_loss']:.3f}, and the gap closed {_share(blend)}, by "
-        f"length alone {_share(length)}."
+        f"length alone {_share(length)} (where a call is taken to cost its tier's mean)."
     )
 
 

@@ -25,6 +25,7 @@ from eval.history import read_history
 from eval.metrics import measure, render_metrics
 from eval.outcomes import Outcomes, tabulate
 from eval.progress import Progress
+from eval.rows import extract_rows
 from eval.split import CALIBRATION_SHARE, SPLIT_METHODS, TEST_SHARE, Split, split_rows
 from eval.summary import render, summarise
 from router import ConfigError, RouterError
@@ -134,7 +135,7 @@ def fit(
         )
 
         progress.step(f"extracting features of {len(outcomes):,} prompts")
-        X = _extract(extractor, outcomes, progress)
+        X = extract_rows(extractor, outcomes.prompts, progress)
         design = describe(outcomes, X, extractor)
         learned, train = design.take(split.train), outcomes.take(split.train)
 
@@ -154,7 +155,7 @@ def fit(
             deterministic=True
         )
         scorer = Scorer(model, serving.width, len(ladder))
-        rows = X if serving.lexicon is None else _extract(serving, outcomes, progress)
+        rows = X if serving.lexicon is None else extract_rows(serving, outcomes.prompts, progress)
         p_pass, answer, novelty = scorer.score(rows)
         outcomes = replace(outcomes, expected_cost_usd=expected_cost(outcomes, answers.usd * answer))
 
@@ -345,16 +346,6 @@ def _require_enough(outcomes: Outcomes, split: Split) -> None:
             f"history: no outcome on tier {', '.join(unseen)} in the training part; grade prompts on it, or "
             "take it off the ladder"
         )
-
-
-def _extract(extractor: Extractor, outcomes: Outcomes, progress: Progress) -> NDArray[np.float32]:
-    X = np.empty((len(outcomes), extractor.width), np.float32)
-    with progress.bar(len(X), "prompt") as bar:
-        for start in range(0, len(X), 256):
-            rows = slice(start, start + 256)
-            X[rows] = extractor.extract_many(outcomes.prompts[rows])
-            bar.update(len(X[rows]))
-    return X
 
 
 def _cross_validate(design: Design, names: tuple[str, ...], seed: int, progress: Progress) -> CrossValidation:

@@ -186,7 +186,7 @@ def test_expected_cost_alone_beats_random_mixing_where_costs_can_be_told_and_pas
 
 
 def test_every_name_has_a_label() -> None:
-    fixed = {"tierwise", "hand-rule", "always-middle", "random", "oracle"}
+    fixed = {"tierwise", "hand-rule", "always-middle", "random-mix", "oracle"}
     assert set(BASELINES) | fixed == set(LABELS)
     assert len(set(LABELS.values())) == len(LABELS)
 
