@@ -31,6 +31,7 @@ from eval.folds import plan_folds, require_no_leak
 from eval.history import read_history
 from eval.learning import SIZES, learning_curve
 from eval.outcomes import Outcomes, tabulate
+from eval.parallel import dismiss_workers
 from eval.progress import Progress
 from eval.report import check_numbers, default_workers, extract, write_aside
 from eval.report_histories import render_svg
@@ -135,7 +136,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "n_boot": N_BOOT,
         "workers": options.workers,
         "seconds": round(time.monotonic() - start),
-        "peak_mb": _peak_mb(),
+        "peak_mb": _peak_mb(options.workers),
         "runs": histories,
         "learning": curves,
     }
@@ -297,7 +298,13 @@ def _check(root: Path) -> dict[str, Any]:
     return {"checked": [DOCUMENT, README, FIGURE], "created": record["created"]}
 
 
-def _peak_mb() -> int:
-    """Return the greatest resident memory of this process and of its largest helper, in MB (10^6 bytes)."""
-    kib = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return round(kib * 1024 / 1e6)
+def _peak_mb(workers: int) -> int:
+    """Return what this process and its workers held together at most, in MB (10^6 bytes).
+
+    An upper bound: as if all were at their greatest at once, and each worker as great as the greatest.
+    """
+    dismiss_workers()
+    own, largest = (
+        resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return round((own + (workers if workers > 1 else 0) * largest) * 1024 / 1e6)

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from joblib import Parallel
+from joblib.externals.loky import get_reusable_executor
 
-__all__ = ["run_calls"]
+__all__ = ["dismiss_workers", "run_calls"]
 
 T = TypeVar("T")
 
@@ -29,3 +30,8 @@ def run_calls(
         return (function(*arguments, **keywords) for function, arguments, keywords in calls)
     # Interrupting or closing the generator ends the workers at once.
     return iter(Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered")(calls))
+
+
+def dismiss_workers() -> None:
+    """End the processes that wait for more calls, so that what they used is known."""
+    get_reusable_executor().shutdown(wait=True)

@@ -49,7 +49,8 @@ def why_not(outcomes: Outcomes, *, constant_prompts: bool = False) -> str | None
             "No prompt was answered by every tier, so there is no overlap between tiers to compare them on."
         )
     groups = len(np.unique(outcomes.groups[complete].astype(str)))
-    return _too_few(int(complete.sum()), groups) or (_CONSTANT if constant_prompts else None)
+    same = constant_prompts or all(prompt == outcomes.prompts[0] for prompt in outcomes.prompts)
+    return _too_little(int(complete.sum()), groups, same)
 
 
 def cannot_tell(reason: str, more_data: str = "") -> dict[str, Any]:
@@ -138,9 +139,9 @@ def _impossible(comparison: dict[str, Any], constant_prompts: bool) -> str | Non
     tiers, prompts, groups = comparison["tiers"], comparison["prompts"], comparison["groups"]
     if len(tiers) < 2:
         return "The ladder has fewer than two tiers, so there is nothing to choose between."
-    few = _too_few(prompts, groups)
-    if few or constant_prompts:
-        return few or _CONSTANT
+    little = _too_little(prompts, groups, constant_prompts)
+    if little:
+        return little
     gap = comparison["gap_to_close"]["value"]
     if gap is not None and gap > NO_GAP:
         return None
@@ -152,9 +153,13 @@ def _impossible(comparison: dict[str, Any], constant_prompts: bool) -> str | Non
     return "Even hindsight does no better than mixing the tiers at random, so there is nothing to gain."
 
 
-def _too_few(prompts: int, groups: int) -> str | None:
+def _too_little(prompts: int, groups: int, constant_prompts: bool) -> str | None:
     if prompts < MIN_PROMPTS:
         return f"Only {prompts:,} prompts were answered by every tier; {MIN_PROMPTS} are the least that can be judged."
+    if constant_prompts:  # before groups: prompts of the same text are of one
+        return _CONSTANT
+    if groups == 1:
+        return f"All prompts are of one group; {MIN_GROUPS} groups are the least that can be judged."
     if groups < MIN_GROUPS:
         return f"The prompts fall into {groups:,} groups; {MIN_GROUPS} are the least that can be judged."
     return None
