@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -159,6 +160,8 @@ def test_constant_prompts_and_missing_intervals_cannot_tell() -> None:
         (outcomes_of([[1, NAN], [NAN, 1]] * 40, [1.0, 2.0]), "no overlap"),
         (outcomes_of([[1, 0]] * 29, [1.0, 2.0]), "Only 29"),
         (outcomes_of([[1, 0]] * 40, [1.0, 2.0], ["a", "b"] * 20), "2 groups"),
+        (outcomes_of([[1, 0]] * 40, [1.0, 2.0], ["a"] * 40), "All prompts are of one group; 10 groups"),
+        (replace(outcomes_of([[1, 0]] * 40, [1.0, 2.0], ["a"] * 40), prompts=["same"] * 40), "look the same"),
     ],
 )
 def test_why_not_asks_before_anything_is_fitted(outcomes: Any, reason: str) -> None:
