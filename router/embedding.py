@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from router.errors import ArtifactError
+from router.wordpiece import WordPieces
 
-__all__ = ["EMBEDDING_FILES", "StaticEmbedding"]
+__all__ = ["EMBEDDING_FILES", "StaticEmbedding", "to_unit"]
 
 EMBEDDING_FILES = ("embedding.int8.npy", "embedding.scale.npy", "tokenizer.json", "embedding.json")
 """The files of an embedding, in any folder that holds one."""
+
+_AT_ONCE = 8  # texts whose rows are gathered together: few enough to stay in the cache
 
 
 class StaticEmbedding:
@@ -38,7 +41,7 @@ class StaticEmbedding:
         Where the table comes from; an artefact records it.
     """
 
-    __slots__ = ("_scale", "_table", "_tokenizer", "_unknown", "dimension", "identity")
+    __slots__ = ("_pieces", "_scale", "_table", "_tokenizer", "_unknown", "dimension", "identity")
 
     def __init__(
         self,
@@ -51,6 +54,7 @@ class StaticEmbedding:
         self._scale = scale
         self._tokenizer = tokenizer
         self._unknown = tokenizer.token_to_id(_unknown_token(tokenizer))
+        self._pieces = WordPieces.of(tokenizer, self._unknown, self.token_ids)
         self.dimension = int(table.shape[1])
         self.identity = identity
 
@@ -112,25 +116,60 @@ class StaticEmbedding:
         """Rows of the table: every token id is below."""
         return len(self._table)
 
+    def vector_of(self, i: int) -> NDArray[np.float64]:
+        """Return the float64 (d,) row of a token."""
+        vector: NDArray[np.float64] = self._table[i].astype(np.float64) * float(self._scale[i])
+        return vector
+
     def embed(self, text: str) -> NDArray[np.float32]:
         """Return the float32 (d,) vector of a text. Pure."""
-        return self.embed_ids(self.token_ids(text))
+        vector: NDArray[np.float32] = self.embed_many([text])[0]
+        return vector
 
-    def embed_ids(self, ids: list[int]) -> NDArray[np.float32]:
-        """Return the float32 (d,) vector of the tokens of a text. Pure."""
-        if not ids:
-            return np.zeros(self.dimension, np.float32)
-        # Only the direction counts, so the sum serves as the mean.
-        total = self._scale[ids] @ self._table[ids].astype(np.float32)
-        norm = float(np.sqrt(total @ total))
-        return (total / norm if norm > 0.0 else total).astype(np.float32, copy=False)
+    def ids(self, raw: bytes) -> NDArray[np.intp]:
+        """Return the same ids as `token_ids`, intp (n,), in another order, for a text in UTF-8."""
+        if self._pieces is None:
+            return np.array(self.token_ids(raw.decode("utf-8", "surrogatepass")), np.intp)
+        return self._pieces.ids(raw)
+
+    def ids_many(self, raws: Sequence[bytes]) -> tuple[NDArray[np.intp], list[int]]:
+        """Return the ids of texts one after the other, and how many each has."""
+        if self._pieces is None:
+            ids = [self.ids(raw) for raw in raws]
+            return np.concatenate([np.empty(0, np.intp), *ids]), [*map(len, ids)]
+        return self._pieces.ids_many(raws)
+
+    def add_up(self, ids: NDArray[np.intp], out: NDArray[np.float32]) -> None:
+        """Write the sum of tokens' rows into a contiguous float32 (d,): the vector of a text, but for its length."""
+        np.dot(self._scale.take(ids), self._table.take(ids, axis=0).astype(np.float32), out)
+
+    def add_up_many(self, ids: NDArray[np.intp], lengths: Sequence[int], out: NDArray[np.float32]) -> None:
+        """Write the sums of n texts, whose ids stand one after the other, into float32 (n, d) of contiguous rows."""
+        first = 0
+        for start in range(0, len(lengths), _AT_ONCE):
+            block = lengths[start : start + _AT_ONCE]
+            end = first + sum(block)
+            rows, scale = (
+                self._table.take(ids[first:end], axis=0).astype(np.float32),
+                self._scale.take(ids[first:end]),
+            )
+            first, at = end, 0
+            for row, n in zip(out[start : start + _AT_ONCE], block, strict=True):
+                np.dot(scale[at : at + n], rows[at : at + n], row)
+                at += n
 
     def embed_many(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the float32 (n, d) vectors of texts, each as `embed` gives it. Pure."""
-        vectors = np.zeros((len(texts), self.dimension), np.float32)
-        for row, text in zip(vectors, texts, strict=True):
-            row[:] = self.embed(text)
+        """Return the float32 (n, d) vectors of texts. Pure."""
+        vectors = np.empty((len(texts), self.dimension), np.float32)
+        self.add_up_many(*self.ids_many([text.encode("utf-8", "surrogatepass") for text in texts]), vectors)
+        to_unit(vectors)
         return vectors
+
+
+def to_unit(vectors: NDArray[np.float32]) -> None:
+    """Divide each row of float32 (n, d) by its length, in place; a row of zeros stays."""
+    length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    vectors /= np.where(length > 0.0, length, 1.0)[:, None]
 
 
 def _unknown_token(tokenizer: Tokenizer) -> str:

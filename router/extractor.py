@@ -6,17 +6,20 @@ Pure once its embedding is loaded.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from struct import Struct
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from router.embedding import StaticEmbedding
-from router.features import FEATURE_NAMES, IDENTITY, shape
+from router.embedding import StaticEmbedding, to_unit
+from router.features import FEATURE_NAMES, IDENTITY, shape, shape_many
 from router.lexicon import Lexicon
 from router.prompt import Prompt, PromptView, read_prompt
 
 __all__ = ["Extractor"]
+
+_AT_ONCE = 256  # prompts; more are no faster, and take memory
 
 
 class Extractor:
@@ -37,29 +40,33 @@ class Extractor:
         What an artefact records and a load compares.
     """
 
-    __slots__ = ("embedding", "identity", "lexicon", "width")
+    __slots__ = ("_tail", "_tail_at", "embedding", "identity", "lexicon", "width")
 
     def __init__(self, embedding: StaticEmbedding, lexicon: Lexicon | None = None) -> None:
         self.embedding = embedding
         self.lexicon = lexicon
         self.width = embedding.dimension + len(FEATURE_NAMES) + (lexicon.columns if lexicon else 0)
+        self._tail = Struct(f"{self.width - embedding.dimension}f")
+        self._tail_at = embedding.dimension * np.dtype(np.float32).itemsize
         self.identity: dict[str, Any] = {"embedding": embedding.identity, "shape": IDENTITY}
         if lexicon:
             self.identity["lexicon"] = lexicon.identity
 
     def extract(self, view: PromptView, row: NDArray[np.float32]) -> None:
-        """Write the features of one prompt into a float32 (width,) row."""
+        """Write the features of one prompt into a contiguous float32 (width,) row.
+
+        The embedding is not brought to unit length: the graph does that, in half the time of two calls of NumPy.
+        """
         embedding, lexicon = self.embedding, self.lexicon
-        dimension = embedding.dimension
-        ids = embedding.token_ids(view.text)
-        row[:dimension] = embedding.embed_ids(ids)
-        end = dimension + len(FEATURE_NAMES)
-        row[dimension:end] = shape(view)
-        if lexicon is not None:
-            row[end:] = lexicon.margins(ids)
+        raw = view.text.encode("utf-8", "surrogatepass")
+        ids = embedding.ids(raw)
+        embedding.add_up(ids, row[: embedding.dimension])
+        margins = () if lexicon is None else lexicon.margins(ids)
+        # struct writes floats into an array in a third of the time that assigning a list to a slice takes.
+        self._tail.pack_into(row.data, self._tail_at, *shape(view, raw), *margins)
 
     def extract_many(self, prompts: Sequence[Prompt]) -> NDArray[np.float32]:
-        """Return float32 (n, width), each row as `extract` gives it. Pure.
+        """Return float32 (n, width), embeddings of unit length or zero. Pure.
 
         Raises
         ------
@@ -71,6 +78,18 @@ class Extractor:
     def extract_views(self, views: Sequence[PromptView]) -> NDArray[np.float32]:
         """Return the same for prompts that were read already. Pure."""
         rows = np.empty((len(views), self.width), np.float32)
-        for view, row in zip(views, rows, strict=True):
-            self.extract(view, row)
+        for start in range(0, len(views), _AT_ONCE):
+            self._extract_block(views[start : start + _AT_ONCE], rows[start : start + _AT_ONCE])
         return rows
+
+    def _extract_block(self, views: Sequence[PromptView], rows: NDArray[np.float32]) -> None:
+        embedding, lexicon = self.embedding, self.lexicon
+        raws = [view.text.encode("utf-8", "surrogatepass") for view in views]
+        ids, lengths = embedding.ids_many(raws)
+        start, end = embedding.dimension, embedding.dimension + len(FEATURE_NAMES)
+        embedding.add_up_many(ids, lengths, rows[:, :start])
+        to_unit(rows[:, :start])
+        rows[:, start:end] = shape_many(views, raws)
+        if lexicon is not None:
+            parts = np.split(ids, np.cumsum(lengths)[:-1])
+            rows[:, end:] = [lexicon.margins(part) for part in parts]

@@ -1,22 +1,28 @@
 """Length and shape features: what can be seen of a prompt without reading it.
 
 Pure. Everything is counted over UTF-8 bytes: one `bytes.translate` maps each byte to its class (a lead
-byte tells the script), then each class is one `bytes.count`. That is a tenth of the cost of regular
-expressions, needs no table of Unicode, and treats every language alike.
+byte tells the script), and one histogram counts the classes. That is a tenth of the cost of regular
+expressions, needs no table of Unicode, and treats every language alike. One prompt and many have each a function
+of their own, because what is fast for one is slow for many; tests hold them to `router.reference`.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from math import log1p
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from router.prompt import CONTEXT_CHARS, HEAD_CHARS, TAIL_CHARS, PromptView
 
-__all__ = ["FEATURE_NAMES", "IDENTITY", "shape"]
+__all__ = ["CLASSES", "FEATURE_NAMES", "IDENTITY", "MARKS", "shape", "shape_many"]
 
-# Byte classes, by the character that stands for each in the translated text. Scripts are told by the lead
-# byte of their UTF-8 sequence (The Unicode Standard, table 3-7); continuation bytes belong to no class.
-_CLASSES: dict[str, bytes] = {
+# Scripts are told by the lead byte of their UTF-8 sequence (The Unicode Standard, table 3-7); continuation bytes
+# belong to no class.
+CLASSES: dict[str, bytes] = {
     "upper": b"ABCDEFGHIJKLMNOPQRSTUVWXYZ",
     "digit": b"0123456789",
     "space": b" \t\r\x0b\x0c",
@@ -36,15 +42,10 @@ _CLASSES: dict[str, bytes] = {
     "hangul": b"\xea\xeb\xec\xed",
     "astral": bytes(range(0xF0, 0xF5)),
 }
-_CODES = {name: bytes([i + 1]) for i, name in enumerate(_CLASSES)}
-_TRANSLATION = bytearray(256)
-for _name, _members in _CLASSES.items():
-    for _byte in _members:
-        _TRANSLATION[_byte] = _CODES[_name][0]
-_TRANSLATION_TABLE = bytes(_TRANSLATION)
+"""Classes of bytes. As shares of the characters looked at; their order is the order of the vector."""
 
 # Marks that a byte class cannot tell: questions, code, mathematics, links, lists of options.
-_MARKS = {
+MARKS = {
     "questions": b"?",
     "code_fences": b"```",
     "blank_lines": b"\n\n",
@@ -61,9 +62,6 @@ _MARKS = {
     "options": b"\nB",
 }
 
-# As shares of the characters looked at; their order is the order of the vector.
-_SHARES = tuple(_CLASSES)
-
 FEATURE_NAMES: tuple[str, ...] = (
     "log_chars",
     "log_last_chars",
@@ -74,8 +72,8 @@ FEATURE_NAMES: tuple[str, ...] = (
     "log_words",
     "chars_per_word",
     "log_lines",
-    *(f"share_{name}" for name in _SHARES),
-    *(f"log_{name}" for name in _MARKS),
+    *(f"share_{name}" for name in CLASSES),
+    *(f"log_{name}" for name in MARKS),
 )
 """Names of the features, in the order of the vector that `shape` returns."""
 
@@ -86,34 +84,81 @@ IDENTITY: dict[str, Any] = {
 }
 """What an artefact records and a load compares: a model never meets features it was not fitted on."""
 
-_share_codes = tuple(_CODES[name] for name in _SHARES)
-_mark_bytes = tuple(_MARKS.values())
+_NUMBER = {name: i for i, name in enumerate(CLASSES, 1)}
+_table = bytearray(256)
+for _name, _members in CLASSES.items():
+    for _byte in _members:
+        _table[_byte] = _NUMBER[_name]
+_CLASS_OF_BYTE = bytes(_table)
+_N_CLASSES = 1 + len(CLASSES)
+_patterns = [re.compile(re.escape(mark)) for mark in MARKS.values()]
 
 
-def shape(view: PromptView) -> list[float]:
+def shape(view: PromptView, raw: bytes) -> list[float]:
     """Return the features of a prompt, finite, in the order of `FEATURE_NAMES`. Pure.
 
     Counts are logged (natural logarithm of 1 + count), so that float32 holds them and a linear model can
     use them; classes are shares of the characters in the window, 0 to 1.
+
+    Parameters
+    ----------
+    raw : bytes
+        The view's text in UTF-8; lone surrogates passed, for they are characters like any other.
     """
-    text = view.text
-    raw = text.encode("utf-8", "surrogatepass")  # a lone surrogate is a character like any other
-    classes = raw.translate(_TRANSLATION_TABLE)
-    n = len(text) or 1
-    counts = [classes.count(code) for code in _share_codes]
-    newlines = counts[3]
+    text, n_chars, n_system_chars, n_last_chars, n_turns, n_tool_turns, n_images = view
+    n_text = len(text)
+    n = n_text or 1
+    counts = np.bincount(np.frombuffer(raw.translate(_CLASS_OF_BYTE), np.uint8), None, _N_CLASSES).tolist()
+    _, _, _, spaces, lines, operators, brackets, ends, _, quotes, symbols, _, _, _, _, _, cjk, _, _ = counts
     # Scripts without spaces have no words to count here; each of their characters is one.
-    words = counts[2] + newlines + counts[15] + 1
+    words = spaces + lines + cjk + 1
+    count = raw.count
     return [
-        log1p(view.n_chars),
-        log1p(view.n_last_chars),
-        log1p(view.n_system_chars),
-        log1p(view.n_turns),
-        log1p(view.n_tool_turns),
-        1.0 if view.n_images else 0.0,
+        log1p(n_chars),
+        log1p(n_last_chars),
+        log1p(n_system_chars),
+        log1p(n_turns),
+        log1p(n_tool_turns),
+        1.0 if n_images else 0.0,
         log1p(words),
-        len(text) / words if words > 1 else min(len(text), 32),
-        log1p(newlines),
-        *[count / n for count in counts],
-        *[log1p(raw.count(mark)) for mark in _mark_bytes],
+        n_text / words if words > 1 else min(n_text, 32),
+        log1p(lines),
+        *[c / n for c in counts[1:]],
+        # A mark is looked for where its class occurs: that spares most prompts half of the searches.
+        log1p(count(b"?")) if ends else 0.0,
+        log1p(count(b"```")) if quotes > 2 else 0.0,
+        log1p(count(b"\n\n")) if lines > 1 else 0.0,
+        log1p(count(b"\n    ")) if lines else 0.0,
+        log1p(count(b";\n")) if lines else 0.0,
+        log1p(count(b"(")) if brackets else 0.0,
+        log1p(count(b"{")) if brackets else 0.0,
+        log1p(count(b"=")) if operators else 0.0,
+        log1p(count(b"\\")) if symbols else 0.0,
+        log1p(count(b"$")) if symbols else 0.0,
+        log1p(count(b"://")) if operators > 1 else 0.0,
+        log1p(count(b"__")) if symbols > 1 else 0.0,
+        log1p(count(b"\n- ")) if lines else 0.0,
+        log1p(count(b"\nB")) if lines else 0.0,
     ]
+
+
+def shape_many(views: Sequence[PromptView], raws: Sequence[bytes]) -> NDArray[np.float64]:
+    """Return what `shape` returns, for n prompts, float64 (n, len(FEATURE_NAMES)). Pure."""
+    n = len(views)
+    sizes = np.fromiter(map(len, raws), np.intp, n)
+    classes = np.frombuffer(b"".join(raws).translate(_CLASS_OF_BYTE), np.uint8)
+    owners = np.repeat(np.arange(n), sizes) * _N_CLASSES
+    counts = np.bincount(classes + owners, None, n * _N_CLASSES).reshape(n, _N_CLASSES)
+    spaces, lines, cjk = (counts[:, _NUMBER[name]] for name in ("space", "newline", "cjk"))
+    words = spaces + lines + cjk + 1
+    # Between two prompts stands a byte that UTF-8 does not have, so no mark is found across.
+    joined, ends = b"\xff".join(raws), np.cumsum(sizes + 1)
+    found = [[match.start() for match in pattern.finditer(joined)] for pattern in _patterns]
+    marks = [np.bincount(np.searchsorted(ends, at, "right"), None, n) for at in found]
+    chars = np.array([len(view.text) for view in views])
+    _, n_chars, n_system_chars, n_last_chars, n_turns, n_tool_turns, n_images = zip(*views, strict=True)
+    counted = (n_chars, n_last_chars, n_system_chars, n_turns, n_tool_turns, words, lines, *marks)
+    logs = np.log1p(np.array(counted, np.float64))
+    per_word = np.where(words > 1, chars / words, np.minimum(chars, 32))
+    shares = counts.T[1:] / np.maximum(chars, 1)
+    return np.vstack([logs[:5], np.array(n_images) > 0, logs[5], per_word, logs[6], shares, logs[7:]]).T

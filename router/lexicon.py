@@ -7,6 +7,7 @@ which needs no count per distinct token and so costs one gather and one sum.
 
 from __future__ import annotations
 
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +71,18 @@ class Lexicon:
             )
         return cls(np.asarray(table))  # a view without the memmap subclass, whose indexing is slow
 
-    def margins(self, ids: list[int]) -> NDArray[np.float32]:
-        """Return float32 (k,): per tier, the sum of the tokens' weights over the norm of their frequencies. Pure.
+    def weights_of(self, i: int) -> list[float]:
+        """Return the squared frequency of a token, and its weight per tier."""
+        weights: list[float] = self._table[i].tolist()
+        return weights
 
-        Zero without a token that the lexicon knows.
+    def margins(self, ids: NDArray[np.intp]) -> list[float]:
+        """Return k margins: per tier, the sum of the tokens' weights over the norm of their frequencies. Pure.
+
+        Zero without a token that the lexicon knows. `ids` is intp (n,), in any order.
         """
-        total: NDArray[np.float32] = self._table[ids].sum(axis=0)
-        norm = total[0]
+        norm, *totals = np.add.reduce(self._table.take(ids, axis=0)).tolist()
         if not norm > 0.0:
-            return np.zeros(self.columns, np.float32)
-        margins: NDArray[np.float32] = np.clip(total[1:] / np.sqrt(norm), -MARGIN_LIMIT, MARGIN_LIMIT)
-        return margins
+            return [0.0] * self.columns
+        unit = 1.0 / sqrt(norm)
+        return [min(max(total * unit, -MARGIN_LIMIT), MARGIN_LIMIT) for total in totals]

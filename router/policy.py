@@ -133,7 +133,6 @@ def choose(
     p_pass: Sequence[float],
     epsilon: float,
     bounds: Bounds,
-    *,
     obstacles: Sequence[Reason | None] = (),
     escalate: Reason | None = None,
 ) -> tuple[int, int, Reason]:
@@ -160,20 +159,25 @@ def choose(
     index, predicted, reason : int, int, Reason
         The choice, the choice that the probabilities alone would make, and what decided.
     """
-    everything = range(len(p_pass))
-    predicted = _cheapest_sufficient(p_pass, everything, epsilon)
-    permitted = bounds.permitted
+    best, predicted = max(p_pass), 0
+    while best - p_pass[predicted] > epsilon:
+        predicted += 1
+    top, permitted = len(p_pass) - 1, bounds.permitted
+    if (
+        escalate is None and not obstacles and len(permitted) > top
+    ):  # the ordinary case, in a fifth of the time
+        return predicted, predicted, Reason.SUFFICIENT if predicted < top else Reason.NEEDED
     able = [k for k in permitted if not obstacles[k]] if obstacles else permitted
     if not able:
         return permitted[-1], predicted, obstacles[permitted[-1]] or Reason.CAPABILITY
     if escalate is not None:
         return able[-1], predicted, escalate
-    index = _cheapest_sufficient(p_pass, able, epsilon)
+    within_reach = max(p_pass[k] for k in able)
+    index = next(k for k in able if within_reach - p_pass[k] <= epsilon)
     if index == predicted:
-        return index, predicted, Reason.SUFFICIENT if index < len(p_pass) - 1 else Reason.NEEDED
+        return index, predicted, Reason.SUFFICIENT if index < top else Reason.NEEDED
     # Something kept the model's own choice, or the tier that it was measured against, out of reach.
-    best = max(everything, key=p_pass.__getitem__)
-    for k in (predicted, best):
+    for k in (predicted, p_pass.index(best)):
         if k < bounds.floor:
             return index, predicted, Reason.FLOOR
         if k > bounds.ceiling:
@@ -183,9 +187,3 @@ def choose(
         if obstacles and (obstacle := obstacles[k]) is not None:
             return index, predicted, obstacle
     raise AssertionError("a permitted and able prediction is always chosen")
-
-
-def _cheapest_sufficient(p_pass: Sequence[float], tiers: Sequence[int], epsilon: float) -> int:
-    """Return the first of the tiers whose expected loss against the best of them is within epsilon."""
-    best = max(p_pass[k] for k in tiers)
-    return next(k for k in tiers if best - p_pass[k] <= epsilon)

@@ -1,6 +1,7 @@
 """The router: an opened artefact that decides.
 
-Holds state that does not change after load, so any number of threads may share it.
+An opened artefact does not change, so any number of threads may share it; `Router.reload` puts another one in its
+place.
 """
 
 from __future__ import annotations
@@ -32,19 +33,14 @@ _MAX_RESOLVED = 1024
 class Router:
     """Decides which tier is enough for a prompt.
 
-    Get one from `Router.load`. Thread-safe; never calls a model, never sends a prompt anywhere.
+    Get one from `Router.load`. Thread-safe; never calls a model, never sends a prompt anywhere. A decision takes
+    microseconds and waits for nothing, so asynchronous code calls it as it is.
     """
 
-    __slots__ = ("_extractor", "_limited", "_resolved", "_scorer", "manifest")
+    __slots__ = ("_model",)
 
     def __init__(self, manifest: Manifest, extractor: Extractor, scorer: Scorer) -> None:
-        self.manifest = manifest
-        self._extractor = extractor
-        self._scorer = scorer
-        self._limited = any(
-            tier.context_window is not None or tier.capabilities is not None for tier in manifest.ladder.tiers
-        )
-        self._resolved: dict[Policy, tuple[float, Bounds, Reason | None]] = {}
+        self._model = _Model(manifest, extractor, scorer)
 
     @classmethod
     def load(cls, location: str | os.PathLike[str] | None = None) -> Router:
@@ -67,15 +63,38 @@ class Router:
 
         return cls(*open_artifact(find_artifact(location)))
 
+    def reload(self, location: str | os.PathLike[str] | None = None) -> None:
+        """Open another artefact, verify it, and decide by it from then on.
+
+        Calls that are under way finish on the model that they began with. If the artefact cannot be used, the
+        router keeps the one it has.
+
+        Parameters
+        ----------
+        location : str or path, optional
+            As for `load`.
+
+        Raises
+        ------
+        ArtifactError, ConfigError
+            As `load`; nothing has changed then.
+        """
+        self._model = type(self).load(location)._model  # one assignment: no call sees half of a model
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the artefact says of itself."""
+        return self._model.manifest
+
     @property
     def model_id(self) -> str:
         """Names the model's content."""
-        return self.manifest.model_id
+        return self._model.manifest.model_id
 
     @property
     def tiers(self) -> tuple[Tier, ...]:
         """The ladder, cheapest first."""
-        return self.manifest.ladder.tiers
+        return self._model.manifest.ladder.tiers
 
     def score(self, prompts: Sequence[Prompt]) -> NDArray[np.float32]:
         """Return the calibrated probability that each tier's answer passes.
@@ -94,10 +113,8 @@ class Router:
         TypeError
             `prompts` is not a list of prompts.
         """
-        _require_list(prompts)
-        if not prompts:
-            return np.empty((0, len(self.tiers)), np.float32)
-        return self._scorer.score(self._extractor.extract_many(prompts))[0]
+        model = self._model
+        return model.score(_read_prompts(prompts))[0]
 
     def expected_cost(self, prompts: Sequence[Prompt]) -> NDArray[np.float64]:
         """Return what each tier's call is expected to cost.
@@ -116,12 +133,9 @@ class Router:
         TypeError
             `prompts` is not a list of prompts.
         """
-        _require_list(prompts)
-        if not prompts:
-            return np.empty((0, len(self.tiers)))
-        views = [read_prompt(prompt) for prompt in prompts]
-        answer = self._scorer.score(self._extractor.extract_views(views))[1]
-        return self.manifest.costs.expected_usd_many([view.n_chars for view in views], answer)
+        model, views = self._model, _read_prompts(prompts)
+        answer = model.score(views)[1]
+        return model.manifest.costs.expected_usd_many([view.n_chars for view in views], answer)
 
     def route(self, prompt: Prompt, policy: Policy | None = None) -> Decision:
         """Decide which tier a prompt goes to.
@@ -135,12 +149,15 @@ class Router:
         RequestError
             The policy names an unknown tier or leaves none.
         """
-        resolved = self._resolve(policy)
+        model = self._model
+        resolved = model.default if policy is None else model.resolve(policy)
         view = read_prompt(prompt)
-        row = np.empty((1, self._extractor.width), np.float32)
-        self._extractor.extract(view, row[0])
-        p_pass, answer, novelty = self._scorer.score(row)
-        return self._decide(view, p_pass[0].tolist(), answer[0].tolist(), float(novelty[0]), resolved)
+        scorer = model.scorer
+        slot = scorer.acquire()
+        model.extractor.extract(view, slot.row)
+        outputs = slot.run()
+        scorer.release(slot)
+        return model.decide(view, outputs, resolved)
 
     def route_many(self, prompts: Sequence[Prompt], policy: Policy | None = None) -> list[Decision]:
         """Decide for many prompts at once; the decisions are those of `route`, one by one.
@@ -150,20 +167,57 @@ class Router:
         TypeError, RequestError
             As `route`; nothing is decided then.
         """
-        _require_list(prompts)
-        resolved = self._resolve(policy)
-        if not prompts:
-            return []
-        views = [read_prompt(prompt) for prompt in prompts]
-        outputs = (output.tolist() for output in self._scorer.score(self._extractor.extract_views(views)))
-        return [
-            self._decide(view, p, answer, u, resolved)
-            for view, p, answer, u in zip(views, *outputs, strict=True)
-        ]
+        model = self._model
+        resolved = model.default if policy is None else model.resolve(policy)
+        views = _read_prompts(prompts)
+        p_pass, answer, novelty = model.score(views)
+        outputs = np.column_stack((p_pass, answer, novelty)).tolist()
+        return [model.decide(view, tuple(o), resolved) for view, o in zip(views, outputs, strict=True)]
 
-    def _resolve(self, policy: Policy | None) -> tuple[float, Bounds, Reason | None]:
-        """Return a policy as epsilon, bounds and the reason to escalate, if any."""
-        policy = _DEFAULT_POLICY if policy is None else policy
+
+_Resolved = tuple[float, Bounds, Reason | None]
+"""A policy as epsilon, bounds and the reason to escalate, if any."""
+
+
+class _Model:
+    """An opened artefact, with what decisions look up worked out."""
+
+    __slots__ = (
+        "_limits", "_n_tiers", "_novelty_threshold", "_resolved", "_tiers", "_usd", "default", "extractor", "manifest", "model_id",
+        "scorer",
+    )  # fmt: skip
+
+    def __init__(self, manifest: Manifest, extractor: Extractor, scorer: Scorer) -> None:
+        self.manifest = manifest
+        self.extractor = extractor
+        self.scorer = scorer
+        tiers = manifest.ladder.tiers
+        # Attributes of attributes cost 20 ns each, and a decision has the time of a thousand.
+        self.model_id = manifest.model_id
+        self._n_tiers = len(tiers)
+        self._tiers = tuple((tier.name, tier.model) for tier in tiers)
+        self._usd = manifest.costs.expected_usd
+        self._novelty_threshold = manifest.novelty_threshold
+        self._limits = tuple(
+            (tier.context_window, None if tier.capabilities is None else frozenset(tier.capabilities))
+            for tier in tiers
+        )
+        if all(limit == (None, None) for limit in self._limits):
+            self._limits = ()
+        self._resolved: dict[Policy, _Resolved] = {}
+        self.default = self.resolve(_DEFAULT_POLICY)
+
+    def score(
+        self, views: Sequence[PromptView]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Return p_pass and answer, float32 (n, k), and novelty float32 (n,)."""
+        if not views:
+            none = np.empty((0, self._n_tiers), np.float32)
+            return none, none, np.empty(0, np.float32)
+        return self.scorer.score(self.extractor.extract_views(views))
+
+    def resolve(self, policy: Policy) -> _Resolved:
+        """Return what a policy means on this model's ladder, by its certificate."""
         if not isinstance(policy, Policy):
             raise TypeError(f"a policy is a router.Policy; found {type(policy).__name__}")
         resolved = self._resolved.get(policy)
@@ -182,57 +236,55 @@ class Router:
             self._resolved[policy] = resolved
         return resolved
 
-    def _decide(
-        self,
-        view: PromptView,
-        p_pass: list[float],
-        answer: list[float],
-        novelty: float,
-        resolved: tuple[float, Bounds, Reason | None],
-    ) -> Decision:
+    def decide(self, view: PromptView, outputs: tuple[float, ...], resolved: _Resolved) -> Decision:
+        """Choose a tier, given what the graph says: p_pass per tier, answer per tier, and novelty."""
+        n_tiers = self._n_tiers
+        p_pass, novelty = outputs[:n_tiers], outputs[-1]
         epsilon, bounds, escalate = resolved
-        if not view.n_images and not view.text.strip():
+        if not view.n_images and (not view.text or view.text.isspace()):
             escalate = Reason.EMPTY
-        elif escalate is None and novelty > self.manifest.novelty_threshold:
+        elif escalate is None and novelty > self._novelty_threshold:
             escalate = Reason.NOVEL
-        obstacles = self._obstacles(view) if self._limited else ()
-        index, predicted, reason = choose(p_pass, epsilon, bounds, obstacles=obstacles, escalate=escalate)
-        tier = self.tiers[index]
-        return Decision(
-            tier.name,
-            index,
-            tier.model,
-            tuple(p_pass),
-            predicted,
-            reason,
-            self.manifest.costs.expected_usd(index, view.n_chars, answer[index]),
-            novelty,
-            self.model_id,
-        )
+        obstacles = self._obstacles(view) if self._limits else ()
+        index, predicted, reason = choose(p_pass, epsilon, bounds, obstacles, escalate)
+        name, model = self._tiers[index]
+        usd = self._usd(index, view.n_chars, outputs[n_tiers + index])
+        return Decision(name, index, model, p_pass, predicted, reason, usd, novelty, self.model_id)
 
     def _obstacles(self, view: PromptView) -> list[Reason | None]:
-        needs = [name for name, n in (("tools", view.n_tool_turns), ("vision", view.n_images)) if n]
+        needs = {name for name, n in (("tools", view.n_tool_turns), ("vision", view.n_images)) if n}
         tokens = view.n_chars / CHARS_PER_TOKEN
         obstacles: list[Reason | None] = []
-        for tier in self.tiers:
-            if tier.context_window is not None and tokens > tier.context_window:
+        for context_window, capabilities in self._limits:
+            if context_window is not None and tokens > context_window:
                 obstacles.append(Reason.CONTEXT)
-            elif tier.capabilities is not None and not set(needs) <= set(tier.capabilities):
+            elif capabilities is not None and not needs <= capabilities:
                 obstacles.append(Reason.CAPABILITY)
             else:
                 obstacles.append(None)
         return obstacles
 
 
-def _require_list(prompts: object) -> None:
+def _read_prompts(prompts: Sequence[Prompt]) -> list[PromptView]:
     if isinstance(prompts, str | bytes) or not isinstance(prompts, Sequence):
         raise TypeError(
             f"expected a list of prompts, each a str or a list of chat messages; found {type(prompts).__name__}"
         )
+    return [read_prompt(prompt) for prompt in prompts]
 
 
 _default: Router | None = None
 _default_lock = threading.Lock()
+
+
+def _renew_lock() -> None:
+    """Forget who holds the lock: after a fork, that thread is not there to release it."""
+    global _default_lock
+    _default_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def route(prompt: Prompt, policy: Policy | None = None) -> Decision:

@@ -1,10 +1,11 @@
 """The model as one ONNX graph: rows in; pass probabilities, lengths of answers and novelty out.
 
-Holds an ONNX Runtime session; `run` releases the interpreter's lock and is thread-safe.
+Holds an ONNX Runtime session; a run releases the interpreter's lock, and any number of threads may score at once.
 """
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from router.errors import ArtifactError
 
-__all__ = ["ANSWER", "INPUT", "NOVELTY", "P_PASS", "Scorer"]
+__all__ = ["ANSWER", "INPUT", "NOVELTY", "P_PASS", "Scorer", "Slot"]
 
 INPUT = "x"
 P_PASS = "p_pass"  # noqa: S105 - the name of an output, no password
@@ -28,7 +29,7 @@ class Scorer:
     Parameters
     ----------
     model : bytes
-        The ONNX file: input `x` float32 (n, width), outputs `p_pass` float32 (n, n_tiers), calibrated,
+        The ONNX file: input `x` float32 (n, width), its embedding of any length, outputs `p_pass` float32 (n, n_tiers), calibrated,
         `answer` float32 (n, n_tiers), what an answer is expected to cost as a multiple of the tier's mean one,
         and `novelty` float32 (n, 1).
     width, n_tiers : int
@@ -42,7 +43,7 @@ class Scorer:
         ONNX Runtime refuses the graph, or its shape is another.
     """
 
-    __slots__ = ("_session",)
+    __slots__ = ("_idle", "_n_tiers", "_session", "_width")
 
     def __init__(self, model: bytes, width: int, n_tiers: int, source: str = "model") -> None:
         import onnxruntime
@@ -65,6 +66,9 @@ class Scorer:
                 f"a {NOVELTY}, for any number of rows; "
                 f"found inputs {inputs} and outputs {outputs}; fit again"
             )
+        self._width = width
+        self._n_tiers = n_tiers
+        self._idle: list[Slot] = []
 
     def score(
         self, rows: NDArray[np.float32]
@@ -72,6 +76,51 @@ class Scorer:
         """Return p_pass and answer, float32 (n, n_tiers), and novelty float32 (n,) for rows float32 (n, width)."""
         p_pass, answer, novelty = self._session.run(_OUTPUTS, {INPUT: rows})
         return p_pass, answer, novelty[:, 0]
+
+    def acquire(self) -> Slot:
+        """Return a slot that no one else uses, to give back with `release`; there are as many as calls at once.
+
+        A slot that is not given back, because its call failed or its process was forked, is made anew.
+        """
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return Slot(self._session, self._width, self._n_tiers)
+
+    def release(self, slot: Slot) -> None:
+        """Take a slot back."""
+        self._idle.append(slot)
+
+
+class Slot:
+    """One row and its outputs, bound to a session: a call reads and writes them in place.
+
+    That saves what an ordinary call spends on making arrays: 4 of 15 us.
+
+    Attributes
+    ----------
+    row : float32 (width,)
+        To be written before each `run`.
+    """
+
+    __slots__ = ("_binding", "_outputs", "_run", "_unpack", "row")
+
+    def __init__(self, session: Any, width: int, n_tiers: int) -> None:  # noqa: ANN401 - onnxruntime is untyped
+        self.row = np.zeros(width, np.float32)
+        self._outputs = np.zeros(2 * n_tiers + 1, np.float32)
+        self._unpack = Struct(f"{len(self._outputs)}f").unpack_from
+        self._run = session.run_with_iobinding
+        self._binding = binding = session.io_binding()
+        binding.bind_input(INPUT, "cpu", 0, np.float32, (1, width), self.row.ctypes.data)
+        start = self._outputs.ctypes.data
+        for name, columns in zip(_OUTPUTS, (n_tiers, n_tiers, 1), strict=True):
+            binding.bind_output(name, "cpu", 0, np.float32, (1, columns), start)
+            start += columns * self._outputs.itemsize
+
+    def run(self) -> tuple[float, ...]:
+        """Score the row: p_pass per tier, answer per tier, and novelty."""
+        self._run(self._binding)
+        return self._unpack(self._outputs.data)
 
 
 def _columns(value: tuple[Any, ...] | None) -> object:

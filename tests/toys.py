@@ -150,7 +150,10 @@ def build_graph(
     axes = np.zeros((width, 2 * DIMENSION), np.float32)
     axes[:DIMENSION] = np.concatenate([np.eye(DIMENSION), -np.eye(DIMENSION)], axis=1)
     nodes = [
-        helper.make_node("Cast", [input_name], ["rows"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", [input_name], ["read"], to=TensorProto.FLOAT),
+        helper.make_node("Split", ["read", "parts"], ["embedding", "features"], axis=1),
+        helper.make_node("LpNormalization", ["embedding"], ["unit"], axis=1, p=2),
+        helper.make_node("Concat", ["unit", "features"], ["rows"], axis=1),
         helper.make_node("Gemm", ["rows", "weights", "bias"], ["logits"]),
         helper.make_node("Sigmoid", ["logits"], [P_PASS]),
         helper.make_node("Gemm", ["rows", "lengths", "length"], [ANSWER]),
@@ -165,6 +168,7 @@ def build_graph(
         "length": np.linspace(0.5, 1.5, answer_columns).astype(np.float32),
         "axes": axes,
         "one": np.ones((1, novelty_columns), np.float32),
+        "parts": np.array([DIMENSION, width - DIMENSION]),
     }
     inputs = [helper.make_tensor_value_info(input_name, element, [rows, width])]
     if extra_input:

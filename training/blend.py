@@ -21,7 +21,7 @@ from eval.curve import gap_closed, oracle_curve, random_curve, router_curve
 from eval.design import Design
 from router.scorer import ANSWER, INPUT, NOVELTY, P_PASS
 from training.answers import Answers
-from training.graph import Graph
+from training.graph import Graph, Total
 from training.logistic import Floats
 from training.members import FITTERS, Member
 from training.stack import calibrate, match, shrink, sigmoid, weigh
@@ -260,7 +260,9 @@ def _mean_log_loss(p: Floats, passed: NDArray[np.float32]) -> float:
     return float(np.mean([log_loss(p[:, k], passed[:, k]) for k in tiers])) if tiers else 0.0
 
 
-def build_model(blend: Blend, answers: Answers, prototypes: Floats, width: int) -> onnx.ModelProto:
+def build_model(
+    blend: Blend, answers: Answers, prototypes: Floats, width: int, dimension: int
+) -> onnx.ModelProto:
     """Write blend, calibration, answers and novelty as one graph.
 
     Parameters
@@ -269,22 +271,24 @@ def build_model(blend: Blend, answers: Answers, prototypes: Floats, width: int) 
         Unit columns; novelty is 1 minus the largest cosine to any of them, 0 to 2.
     width : int
         Columns of the rows that serving extracts, the lexicon's included.
+    dimension : int
+        Of these, how many are the embedding.
 
     Returns
     -------
     onnx.ModelProto
-        Input `x` float32 (n, width); outputs `p_pass` and `answer` float32 (n, k), `novelty` float32 (n, 1).
+        Input `x` float32 (n, width), its embedding of any length; outputs `p_pass` and `answer` float32 (n, k), `novelty` float32 (n, 1).
     """
-    graph = Graph(width)
-    margins = [
-        member.export(graph, INPUT, blend.selection.scale[name]) for name, member in blend.members.items()
-    ]
-    total = graph.add("Sum", *margins)
-    mix, offset = graph.constant(blend.selection.mix), graph.constant(blend.selection.offset)
-    graph.add("Sigmoid", graph.add("Gemm", total, mix, offset), output=P_PASS)
-    answers.export(graph, INPUT)
-    nearest = graph.add("ReduceMax", graph.add("MatMul", INPUT, graph.rows(prototypes)), axes=[1], keepdims=1)
+    graph, selection = Graph(INPUT, width, dimension), blend.selection
+    k = len(selection.offset)
+    total = Total(graph, k)
+    total.shift(selection.offset)
+    for name, member in blend.members.items():
+        member.export(total, selection.scale[name][:, None] * selection.mix)
+    graph.add("Sigmoid", total.close(), output=P_PASS)
+    answers.export(graph)
+    distances = graph.project(-prototypes, np.ones(prototypes.shape[1]))
+    nearest = graph.add("ReduceMin", distances, axes=[1], keepdims=1)
     # Rounding can put a cosine above 1; a known prompt is not less than not novel.
-    graph.add("Relu", graph.add("Sub", graph.constant(np.ones((1, 1))), nearest), output=NOVELTY)
-    k = len(blend.selection.offset)
-    return graph.build(INPUT, {P_PASS: k, ANSWER: k, NOVELTY: 1})
+    graph.add("Relu", nearest, output=NOVELTY)
+    return graph.build({P_PASS: k, ANSWER: k, NOVELTY: 1})

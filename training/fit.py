@@ -151,9 +151,9 @@ def fit(
         serving = Extractor(
             extractor.embedding, Lexicon(blend.lexicon) if blend.lexicon is not None else None
         )
-        model: bytes = build_model(blend, answers, prototypes, serving.width).SerializeToString(
-            deterministic=True
-        )
+        model: bytes = build_model(
+            blend, answers, prototypes, serving.width, design.dimension
+        ).SerializeToString(deterministic=True)
         scorer = Scorer(model, serving.width, len(ladder))
         rows = X if serving.lexicon is None else extract_rows(serving, outcomes.prompts, progress)
         p_pass, answer, novelty = scorer.score(rows)

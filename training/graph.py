@@ -1,7 +1,8 @@
 """Assembles one ONNX graph, node by node.
 
 Pure. Names are given in order of creation and nothing depends on time or hashing, so the same calls give
-the same bytes.
+the same bytes. A node costs ONNX Runtime half a microsecond or more whatever it does, so what is linear in the input
+is one product for all who ask for some of it.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import onnx
 from numpy.typing import ArrayLike, NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-__all__ = ["Graph"]
+__all__ = ["Graph", "Total"]
 
 # Old enough for every onnxruntime that the base install admits.
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
+_READING = 3  # nodes that a graph begins with
 
 
 class Graph:
@@ -24,39 +26,49 @@ class Graph:
 
     Parameters
     ----------
+    x : str
+        Name of the input, float32 (n, width).
     width : int
         Columns of the rows that it reads.
+    dimension : int
+        Of these, how many at the start are the embedding. It may come in any length: the graph makes it a unit
+        vector, or zero.
+
+    Attributes
+    ----------
+    rows : str
+        Name of the input with its embedding at unit length.
     """
 
-    def __init__(self, width: int) -> None:
-        self._width = width
+    def __init__(self, x: str, width: int, dimension: int) -> None:
+        self.width = width
+        self._x = x
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
+        self._projections: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+        parts = self.constant([dimension, width - dimension], np.int64)
+        self._nodes.append(helper.make_node("Split", [x, parts], ["embedding", "features"], axis=1))
+        unit = self.add("LpNormalization", "embedding", axis=1, p=2)
+        self.rows = self.add("Concat", unit, "features", axis=1)
 
-    def constant(self, values: ArrayLike) -> str:
-        """Add a float32 constant and return its name."""
+    def constant(self, values: ArrayLike, dtype: type = np.float32) -> str:
+        """Add a constant and return its name."""
         name = f"c{len(self._constants)}"
-        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name))
+        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(values, dtype), name))
         return name
 
-    def rows(self, values: NDArray[np.float64]) -> str:
-        """Add a float32 matrix with a row per column of the input, zero where `values` has no more, and name it."""
-        return self.constant(np.vstack([values, np.zeros((self._width - len(values), values.shape[1]))]))
+    def project(self, weights: NDArray[np.float64], bias: NDArray[np.float64]) -> str:
+        """Multiply the input by weights, add a bias, and name the value.
 
-    def log_odds(
-        self, weights: str, shares: NDArray[np.float64], scale: NDArray[np.float64], clip: float
-    ) -> str:
-        """Add `scale` times the log odds of `weights @ shares`, kept `clip` off 0 and 1, and name the value.
-
-        Rows of `weights` sum to 1, and what is missing from 1 is a product of its own: in float32, 1 minus a share
-        near 1 keeps no more than three digits.
+        Parameters
+        ----------
+        weights : float64 (width or fewer, m)
+            Columns of the input that are missing have weight zero.
+        bias : float64 (m,)
         """
-        ends = self.constant(clip), self.constant(1.0 - clip)
-        p, q = (
-            self.add("Clip", self.add("MatMul", weights, self.constant(part)), *ends)
-            for part in (shares, 1.0 - shares)
-        )
-        return self.add("Mul", self.add("Log", self.add("Div", p, q)), self.constant(scale))
+        name = f"p{len(self._projections)}"
+        self._projections[name] = np.vstack([weights, np.zeros((self.width - len(weights), len(bias)))]), bias
+        return name
 
     def fresh(self) -> str:
         """Return a name for the output of the next node."""
@@ -71,12 +83,12 @@ class Graph:
         """Add a node of the standard operator set and return the name of its output."""
         return self.append(helper.make_node(op, list(inputs), [output or self.fresh()], **attributes))
 
-    def build(self, x: str, outputs: dict[str, int]) -> onnx.ModelProto:
-        """Return the checked model; `x` names the input, `outputs` maps names to columns, all float32 (n, columns)."""
+    def build(self, outputs: dict[str, int]) -> onnx.ModelProto:
+        """Return the checked model; `outputs` maps names to columns, all float32 (n, columns)."""
         graph = helper.make_graph(
-            self._nodes,
+            [*self._nodes[:_READING], *self._project_all(), *self._nodes[_READING:]],
             "tierwise",
-            [helper.make_tensor_value_info(x, TensorProto.FLOAT, ["n", self._width])],
+            [helper.make_tensor_value_info(self._x, TensorProto.FLOAT, ["n", self.width])],
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", n]) for name, n in outputs.items()],
             self._constants,
         )
@@ -88,3 +100,55 @@ class Graph:
         )
         onnx.checker.check_model(model, full_check=True)
         return model
+
+    def _project_all(self) -> list[onnx.NodeProto]:
+        """Return the product that all projections are columns of, and the node that takes them apart."""
+        if not self._projections:
+            return []
+        names = list(self._projections)
+        weights, bias = (
+            np.concatenate(part, axis=-1) for part in zip(*self._projections.values(), strict=True)
+        )
+        output = names[0] if len(names) == 1 else "projections"
+        nodes = [helper.make_node("Gemm", [self.rows, self.constant(weights), self.constant(bias)], [output])]
+        if len(names) > 1:
+            sizes = self.constant([len(b) for _, b in self._projections.values()], np.int64)
+            nodes.append(helper.make_node("Split", [output, sizes], names, axis=1))
+        return nodes
+
+
+class Total:
+    """A sum under construction, (n, k): what is linear in the input is one projection, and the rest is added to it.
+
+    Parameters
+    ----------
+    graph : Graph
+        Where its terms are computed.
+    columns : int
+        k.
+    """
+
+    def __init__(self, graph: Graph, columns: int) -> None:
+        self.graph = graph
+        self._weights = np.zeros((graph.width, columns))
+        self._bias = np.zeros(columns)
+        self._terms: list[tuple[str, NDArray[np.float64]]] = []
+
+    def shift(self, bias: NDArray[np.float64]) -> None:
+        """Add a constant, float64 (k,)."""
+        self._bias += bias
+
+    def project(self, weights: NDArray[np.float64]) -> None:
+        """Add the input times weights, float64 (width or fewer, k)."""
+        self._weights[: len(weights)] += weights
+
+    def multiply(self, value: str, weights: NDArray[np.float64]) -> None:
+        """Add a value of the graph, (n, m), times weights, float64 (m, k)."""
+        self._terms.append((value, weights))
+
+    def close(self) -> str:
+        """Write the sum and return its name."""
+        name = self.graph.project(self._weights, self._bias)
+        for value, weights in self._terms:
+            name = self.graph.add("Gemm", value, self.graph.constant(weights), name)
+        return name

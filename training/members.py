@@ -1,7 +1,7 @@
 """The members of the blend: each turns rows into a margin (log odds of passing) per tier.
 
 Pure, given a seed. A member is fitted by a function, answers `margins` in numpy, and writes the same
-computation into an ONNX graph with `export`, where the blend's weights are folded into its constants.
+computation into an ONNX graph with `export`, where weights and calibration are folded into its constants.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
 from eval.design import Design
-from training.graph import Graph
+from training.graph import Total
 from training.logistic import Floats, fit_logistic, prior_margin
 from training.tasks import Tasks
 from training.trees import TreeBlock, tree_ensemble
@@ -68,8 +68,8 @@ class Member(Protocol):
         """Return float64 (n, k) log odds of passing per tier; outcomes of the rows play no part. Pure."""
         ...
 
-    def export(self, graph: Graph, x: str, scale: Floats) -> str:
-        """Write `scale * margins` into a graph, `scale` (k,) per tier; return the name of the (n, k) value."""
+    def export(self, total: Total, transform: Floats) -> None:
+        """Add `margins @ transform`, float64 (k, k), to a sum of a graph."""
         ...
 
 
@@ -106,15 +106,13 @@ class Trees:
                 z[:, k] = booster.predict(rows.X, raw_score=True, num_threads=1)
         return z
 
-    def export(self, graph: Graph, x: str, scale: Floats) -> str:
-        """Write one tree ensemble for all tiers; leaves carry the scale."""
-        blocks = [
-            TreeBlock(booster, (k,), float(scale[k]))
-            for k, booster in enumerate(self.boosters)
-            if booster is not None
-        ]
-        z = graph.append(tree_ensemble(blocks, len(self.boosters), x, graph.fresh()))
-        return graph.add("Add", z, graph.constant(self.prior * scale)) if self.prior.any() else z
+    def export(self, total: Total, transform: Floats) -> None:
+        """Write one tree ensemble for all tiers."""
+        graph = total.graph
+        blocks = [TreeBlock(booster, (k,)) for k, booster in enumerate(self.boosters) if booster is not None]
+        z = graph.append(tree_ensemble(blocks, len(self.boosters), graph.rows, graph.fresh()))
+        total.multiply(z, transform)
+        total.shift(self.prior @ transform)
 
 
 @dataclass(frozen=True)
@@ -147,9 +145,10 @@ class Linear:
         """Return float64 (n, k) log odds. Pure."""
         return rows.X.astype(np.float64) @ self.weights + self.bias
 
-    def export(self, graph: Graph, x: str, scale: Floats) -> str:
-        """Write one Gemm."""
-        return graph.add("Gemm", x, graph.rows(self.weights * scale), graph.constant(self.bias * scale))
+    def export(self, total: Total, transform: Floats) -> None:
+        """Write nothing but weights."""
+        total.project(self.weights @ transform)
+        total.shift(self.bias @ transform)
 
 
 class Length(Linear):
@@ -185,15 +184,12 @@ class Prototypes:
         """Return float64 (n, k) log odds. Pure."""
         return _soft_assign(rows.X, self.centers) @ self.weights + self.bias
 
-    def export(self, graph: Graph, x: str, scale: Floats) -> str:
-        """Write product, softmax and product."""
-        similarity = graph.add("MatMul", x, graph.rows(self.centers / PROTOTYPE_TEMPERATURE))
-        return graph.add(
-            "Gemm",
-            graph.add("Softmax", similarity, axis=-1),
-            graph.constant(self.weights * scale),
-            graph.constant(self.bias * scale),
-        )
+    def export(self, total: Total, transform: Floats) -> None:
+        """Write projection, softmax and product."""
+        centers = self.centers / PROTOTYPE_TEMPERATURE
+        similarity = total.graph.project(centers, np.zeros(centers.shape[1]))
+        total.multiply(total.graph.add("Softmax", similarity, axis=-1), self.weights @ transform)
+        total.shift(self.bias @ transform)
 
 
 FITTERS: dict[str, Callable[[Design, int], Member]] = {

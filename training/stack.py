@@ -20,8 +20,8 @@ SLOPE_RANGE = (0.2, 5.0)
 # Weights are drawn towards equal ones, and differences between tiers towards none, as if by this many prompts: a small
 # history cannot tell members apart, nor prompts.
 PRIOR_PROMPTS = 100
-# A member below this share is left out: it would cost more microseconds than it moves decisions.
-LEAST_WEIGHT = 0.03
+# A member below this share is left out: it costs every decision some microseconds, and moves few (docs/LOG.md).
+LEAST_WEIGHT = 0.1
 
 
 def sigmoid(z: Floats) -> Floats:

@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from eval.design import Design
-from training.graph import Graph
+from training.graph import Total
 from training.logistic import MARGIN_CLIP, Floats, log_odds
 
 __all__ = ["Tasks", "tasks_in"]
@@ -81,10 +81,18 @@ class Tasks:
         z = np.exp(z - z.max(1, keepdims=True))
         return log_odds(z / z.sum(1, keepdims=True) @ self.rates)
 
-    def export(self, graph: Graph, x: str, scale: Floats) -> str:
-        """Write the softmax, the product and the log odds."""
-        z = graph.add("Gemm", x, graph.rows(self.weights), graph.constant(self.bias))
-        return graph.log_odds(graph.add("Softmax", z, axis=-1), self.rates, scale, MARGIN_CLIP)
+    def export(self, total: Total, transform: Floats) -> None:
+        """Write the softmax, the shares of passes and failures, and their logarithms.
+
+        Failures are a product of their own: in float32, 1 minus a share near 1 keeps no more than three digits.
+        """
+        graph = total.graph
+        task = graph.add("Softmax", graph.project(self.weights, self.bias), axis=-1)
+        shares = np.hstack([self.rates, 1.0 - self.rates])
+        mixed = graph.add("Gemm", task, graph.constant(shares))
+        if shares.min() < MARGIN_CLIP:  # else no mixture of them is, and the node would do nothing
+            mixed = graph.add("Clip", mixed, *map(graph.constant, (MARGIN_CLIP, 1.0 - MARGIN_CLIP)))
+        total.multiply(graph.add("Log", mixed), np.vstack([transform, -transform]))
 
 
 def _rates(passed: np.ndarray, prior: Floats, weight: float) -> Floats:

@@ -15,7 +15,7 @@ from scipy import sparse
 
 from eval.design import Design
 from router.lexicon import MARGIN_LIMIT
-from training.graph import Graph
+from training.graph import Total
 from training.logistic import Floats, fit_logistic
 
 __all__ = ["Words"]
@@ -69,11 +69,12 @@ class Words:
         scaled = np.divide(sums, norm[:, None], out=np.zeros_like(sums), where=norm[:, None] > 0.0)
         return np.asarray(np.clip(scaled, -MARGIN_LIMIT, MARGIN_LIMIT) + self.bias)
 
-    def export(self, graph: Graph, x: str, scale: Floats) -> str:
-        """Write one Gemm that picks the lexicon's columns."""
-        picked = np.zeros((self.column + len(scale), len(scale)))
-        picked[self.column :] = np.diag(scale)
-        return graph.add("Gemm", x, graph.rows(picked), graph.constant(self.bias * scale))
+    def export(self, total: Total, transform: Floats) -> None:
+        """Write nothing but weights, of the lexicon's columns."""
+        weights = np.zeros((self.column + len(transform), len(transform)))
+        weights[self.column :] = transform
+        total.project(weights)
+        total.shift(self.bias @ transform)
 
 
 def _weigh(counts: sparse.csr_array, idf: Floats) -> sparse.csr_array:

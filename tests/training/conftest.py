@@ -23,7 +23,7 @@ from router.features import FEATURE_NAMES
 from router.lexicon import Lexicon
 from router.scorer import INPUT
 from training.fit import fit
-from training.graph import Graph
+from training.graph import Graph, Total
 from training.members import Member
 from training.synthetic import write_demo
 from training.words import Words
@@ -134,7 +134,7 @@ def ids_in(rows: Design) -> list[list[int]]:
     """The token ids of each prompt, as serving reads them."""
     assert rows.tokens is not None
     counts = rows.tokens.toarray().astype(int)
-    return [np.repeat(np.arange(counts.shape[1]), row).tolist() for row in counts]
+    return [np.repeat(np.arange(counts.shape[1]), row) for row in counts]
 
 
 def served_rows(member: Member, rows: Design) -> NDArray[np.float32]:
@@ -144,16 +144,18 @@ def served_rows(member: Member, rows: Design) -> NDArray[np.float32]:
     """
     lexicon = np.full((len(rows), rows.n_tiers), 7.0, np.float32)
     if isinstance(member, Words):
-        lexicon = np.stack([Lexicon(member.lexicon).margins(ids) for ids in ids_in(rows)])
+        lexicon = np.array([Lexicon(member.lexicon).margins(ids) for ids in ids_in(rows)], np.float32)
     return np.hstack([rows.X, lexicon])
 
 
 def run_member(member: Member, rows: Design, scale: NDArray[np.float64]) -> NDArray[np.float32]:
     """What ONNX Runtime makes of a member's export."""
     x = served_rows(member, rows)
-    graph = Graph(x.shape[1])
-    graph.add("Identity", member.export(graph, INPUT, scale), output="z")
-    model = graph.build(INPUT, {"z": len(scale)}).SerializeToString()
+    graph = Graph(INPUT, x.shape[1], rows.dimension)
+    total = Total(graph, len(scale))
+    member.export(total, np.diag(scale))
+    graph.add("Identity", total.close(), output="z")
+    model = graph.build({"z": len(scale)}).SerializeToString()
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     return np.asarray(session.run(("z",), {INPUT: x})[0])
 

@@ -103,9 +103,11 @@ def test_without_costs_there_is_nothing_to_learn_from(make_design: MakeDesign, m
 def test_no_row_leaves_the_range_and_the_graph_says_the_same(make_design: MakeDesign) -> None:
     design = make_design(500, 1)
     answers, width = Answers.fit(design), design.X.shape[1]
-    graph = Graph(width + 2)  # a lexicon's columns beside, which are none of its business
-    answers.export(graph, INPUT)
-    model = graph.build(INPUT, {ANSWER: design.n_tiers}).SerializeToString()
+    graph = Graph(
+        INPUT, width + 2, design.dimension
+    )  # a lexicon's columns beside, which are none of its business
+    answers.export(graph)
+    model = graph.build({ANSWER: design.n_tiers}).SerializeToString()
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(5)
     far = (rng.normal(size=(200, width)) * np.geomspace(0.1, 1e4, 200)[:, None]).astype(np.float32)

@@ -497,8 +497,12 @@ def test_the_graph_equals_the_blend(
     answers = Answers.fit(design)
     width = width_of(design, blend)
     assert (blend.lexicon is not None) == ("words" in names)
-    model = build_model(blend, answers, prototypes, width).SerializeToString(deterministic=True)
-    again = build_model(blend, answers, prototypes, width).SerializeToString(deterministic=True)
+    model = build_model(blend, answers, prototypes, width, design.dimension).SerializeToString(
+        deterministic=True
+    )
+    again = build_model(blend, answers, prototypes, width, design.dimension).SerializeToString(
+        deterministic=True
+    )
     assert model == again
     strange = np.vstack([make_rows(300, 41), np.zeros((1, design.X.shape[1]), np.float32)])
     for rows in (design, make_unseen(strange, 6)):
@@ -519,7 +523,11 @@ NUMERIC = tuple(name for name in MEMBERS if name != "words")
 def scorer(fitted_members: tuple[Design, dict[str, Member]]) -> Scorer:
     design, members = fitted_members
     model = build_model(
-        blend_of(members, NUMERIC), Answers.fit(design), find_prototypes(design, 0), design.X.shape[1]
+        blend_of(members, NUMERIC),
+        Answers.fit(design),
+        find_prototypes(design, 0),
+        design.X.shape[1],
+        design.dimension,
     )
     return Scorer(model.SerializeToString(deterministic=True), design.X.shape[1], 3)
 
@@ -545,7 +553,7 @@ def test_novelty_reaches_two_opposite_the_only_prototype(
     design, members = fitted_members
     only = find_prototypes(design.take(np.arange(10)), 0)
     model = build_model(
-        blend_of(members, ("length",)), Answers.fit(design), only, design.X.shape[1]
+        blend_of(members, ("length",)), Answers.fit(design), only, design.X.shape[1], design.dimension
     ).SerializeToString()
     _, _, novelty = Scorer(model, design.X.shape[1], 3).score(-only.T.astype(np.float32))
     assert [2.0] == pytest.approx(novelty.tolist(), abs=1e-6)

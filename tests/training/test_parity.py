@@ -135,9 +135,9 @@ def test_whatever_the_members_the_written_router_answers_as_the_blend(
     )
     design = design_of(outcomes, extractor)
     prototypes = find_prototypes(design, 0)
-    model = build_model(blend, Answers.fit(design), prototypes, serving.width).SerializeToString(
-        deterministic=True
-    )
+    model = build_model(
+        blend, Answers.fit(design), prototypes, serving.width, design.dimension
+    ).SerializeToString(deterministic=True)
     golden, _, _ = Scorer(model, serving.width, 3).score(serving.extract_many(GOLDEN_PROMPTS))
     write_artifact(
         tmp_path / "model",
