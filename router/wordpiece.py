@@ -1,18 +1,17 @@
 """The tokenizer of the decision path: the library's ids, from a memo of words.
 
-A BERT tokenizer cuts a text at spaces and marks, and a word between them has its ids whatever stands beside it. So
-the ids of a text are those of its words and marks, and words come again: the vocabulary knows 97 of 100, and others
-are remembered, up to a bound. A text of 220 characters takes a seventh of the library's time. What is not certain to
-be cut alike here is left whole, in one "word", and the library cuts it.
+A BERT tokenizer makes of each character what it makes of it anywhere (lower case, without accents, apart, or nothing),
+cuts the text at spaces, and a word has its ids whatever stands beside it. So the ids of a text are those of its words,
+and words come again: nearly all are in the memo or the vocabulary, and others are cut into pieces here. A text of 220
+characters takes a seventh of the library's time.
 
-The ids come in another order, marks last: what reads them adds them up. Tests hold them equal to the library's for
-every code point, and on random texts.
+What becomes of a character is asked of the library, once. The ids come in another order, marks last: what reads them
+adds them up. Tests hold them equal to the library's for every code point, and on random texts.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import string
 import sys
 from collections.abc import Callable, Sequence
@@ -33,25 +32,12 @@ _NO_MARKS = bytes(set(range(256)) - set(_MARKS))
 _FOLD = bytes.maketrans(
     string.ascii_uppercase.encode() + _MARKS, string.ascii_lowercase.encode() + b" " * len(_MARKS)
 )
+_ASCII = bytes(range(128))
 
-# Within a word of other scripts: what the library sets apart, too. Not all of it, and need not be.
-_APART = (
-    "\u00a1\u00a7\u00ab\u00b6\u00b7\u00bb\u00bf\u2010-\u2027\u2030-\u2043\u2045-\u2051\u2053-\u205e\u3001-\u3003"
-    "\u3008-\u3011\uff01\uff08\uff09\uff0c\uff1a\uff1b\uff1f"  # punctuation
-    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002b73f\U0002b740-\U0002b81f"
-    "\U0002b920-\U0002ceaf\U0002f800-\U0002fa1f"  # ideographs
-)
-_PART = re.compile(f"[{_APART}]|[^\\s{_APART}]+")
-_REMOVED = "\x85"  # a space to Python, a control character to the tokenizer
-# Each of these stays a character of its word, whatever the tokenizer does to it.
-_LASTING = re.compile("[a-z0-9\u0430-\u044f\u3041-\u3094\u30a1-\u30fa\uac00-\ud7a3\U0001f300-\U0001faff]+")
-
-# With the longest words of the most pieces, 15 MB and 9 MB; with those of English, 5 and next to nothing.
-_MOST_LEARNED = 1 << 15
-_MOST_PARTS = 1 << 13
-_LONGEST_LEARNED = 32  # bytes of a word; longer ones do not come again
-# Parts of one word that are new: beyond, one call for the word is cheaper than one for each.
-_MOST_NEW = 32
+# Bounds on what is remembered: 15 MB and 12 MB of the longest words of the most pieces, a third of it in practice.
+_MOST_WORDS, _MOST_PARTS, _MOST_CHARACTERS = 1 << 15, 1 << 15, 1 << 14
+_LONGEST_WORD, _LONGEST_PART = 32, 12  # in bytes, in characters; longer ones do not come again
+_HEAD = 2
 
 
 class WordPieces:
@@ -61,6 +47,8 @@ class WordPieces:
 
     Parameters
     ----------
+    tokenizer : tokenizers.Tokenizer
+        The library's.
     vocabulary : dict of str to int
     unknown : int or None
         The id that stands for a word without pieces; left out.
@@ -74,10 +62,11 @@ class WordPieces:
         The library's ids of the known tokens of a text.
     """
 
-    __slots__ = ("_marks", "_special", "_words")
+    __slots__ = ("_encode", "_marks", "_parts", "_special", "_words")
 
     def __init__(
         self,
+        tokenizer: Tokenizer,
         vocabulary: dict[str, int],
         unknown: int | None,
         special: tuple[str, ...],
@@ -85,9 +74,11 @@ class WordPieces:
         most_chars: int,
         encode: Callable[[str], list[int]],
     ) -> None:
+        self._encode = encode
         self._special = tuple(token.encode() for token in special)
-        self._words = _Words(vocabulary, unknown, prefix, most_chars, encode)
-        self._marks = [self._words[bytes([i])] if i in _MARKS else b"" for i in range(256)]
+        self._parts = _Parts(vocabulary, unknown, prefix, most_chars, _Characters(tokenizer))
+        self._words = _Words(self._parts)
+        self._marks = [self._parts[chr(i)] if i in _MARKS else b"" for i in range(256)]
 
     @classmethod
     def of(
@@ -107,6 +98,7 @@ class WordPieces:
         ):
             return None
         return cls(
+            tokenizer,
             model["vocab"],
             unknown,
             tuple(token["content"] for token in added),
@@ -131,20 +123,42 @@ class WordPieces:
     def _read(self, raw: bytes) -> bytes:
         for token in self._special:
             if token in raw:
-                return self._words.ask(raw.decode("utf-8", "surrogatepass"))
+                return np.array(self._encode(raw.decode("utf-8", "surrogatepass")), _ID).tobytes()
+        if not raw.isascii() and 2 * len(raw.translate(None, _ASCII)) > len(raw):
+            # Mostly of other scripts: whole, for its words are new more often, and may have no spaces.
+            return self._parts.read(raw)
         words = raw.translate(_FOLD, _CONTROLS).split()
         marks = raw.translate(None, _NO_MARKS)
         return b"".join(map(self._words.__getitem__, words)) + b"".join(map(self._marks.__getitem__, marks))
 
 
 class _Words(dict[bytes, bytes]):
-    """The ids of each word, as bytes; those that came up.
+    """The ids, as bytes, of each word that came up; a word is lower-case ASCII, or has other characters in it as well.
 
     It begins empty: the words that do come up then lie together in memory, which makes a look-up a third faster than
     among the whole vocabulary.
     """
 
-    __slots__ = ("_encode", "_inside", "_longest", "_most_chars", "_parts", "_vocabulary")
+    __slots__ = ("_parts",)
+
+    def __init__(self, parts: _Parts) -> None:
+        super().__init__()
+        self._parts = parts
+
+    def __missing__(self, word: bytes) -> bytes:
+        # Of bytes, isalnum is about ASCII.
+        ids = self._parts.cut(word, len(word)) if word.isalnum() else self._parts.read(word)
+        if len(word) <= _LONGEST_WORD:
+            if len(self) >= _MOST_WORDS:  # begin anew: what is frequent is soon back
+                self.clear()
+            self[word] = ids
+        return ids
+
+
+class _Parts(dict[str, bytes]):
+    """The ids, as bytes, of each part of a text of any script, as the library's normalizer leaves it."""
+
+    __slots__ = ("_characters", "_inside", "_most_chars", "_reach", "_reach_inside", "_whole")
 
     def __init__(
         self,
@@ -152,76 +166,81 @@ class _Words(dict[bytes, bytes]):
         unknown: int | None,
         prefix: str,
         most_chars: int,
-        encode: Callable[[str], list[int]],
+        characters: _Characters,
     ) -> None:
         super().__init__()
-        self._vocabulary = {
+        self._characters = characters
+        self._most_chars = most_chars
+        self._whole = {
             token.encode(): i.to_bytes(_ID.itemsize, sys.byteorder)
             for token, i in vocabulary.items()
-            if i != unknown and len(token) <= most_chars and token.isascii()
+            if i != unknown
         }
         start = prefix.encode()
-        self._inside = {
-            token[len(start) :]: i for token, i in self._vocabulary.items() if token.startswith(start)
-        }
-        self._longest = max(map(len, self._vocabulary), default=1)
-        self._most_chars = most_chars
-        self._encode = encode
-        self._parts: dict[str, bytes] = {}
+        self._inside = {token[len(start) :]: i for token, i in self._whole.items() if token.startswith(start)}
+        self._reach, self._reach_inside = _reach(self._whole), _reach(self._inside)
 
-    def __missing__(self, word: bytes) -> bytes:
-        n = len(word)
-        ids = self._vocabulary.get(word)
-        if ids is None:
-            if word.isalnum():  # of bytes: ASCII letters and digits
-                ids = self._cut(word) if n <= self._most_chars else b""
-            else:
-                ids = self._cut_parts(word.decode("utf-8", "surrogatepass"))
-        if n <= _LONGEST_LEARNED:
-            if len(self) >= _MOST_LEARNED:  # begin anew: what is frequent is soon back
+    def read(self, raw: bytes) -> bytes:
+        """Return the ids of a text, in order."""
+        parts = raw.decode("utf-8", "surrogatepass").translate(self._characters).split()
+        return b"".join(map(self.__getitem__, parts))
+
+    def __missing__(self, part: str) -> bytes:
+        ids = self.cut(part.encode(), len(part))
+        if len(part) <= _LONGEST_PART:
+            if len(self) >= _MOST_PARTS:
                 self.clear()
-            self[word] = ids
+            self[part] = ids
         return ids
 
-    def ask(self, text: str) -> bytes:
-        """Return the library's ids of a text."""
-        return np.array(self._encode(text), _ID).tobytes()
+    def cut(self, word: bytes, chars: int) -> bytes:
+        """Return the pieces of a word: the longest that fits, and again from there; none if one is unknown.
 
-    def _cut(self, word: bytes) -> bytes:
-        """Return the pieces of a word of letters and digits: the longest that fits, and again from there."""
+        In UTF-8 a piece that fits ends where a character does.
+        """
+        if chars > self._most_chars:
+            return b""
         found, start, n = [], 0, len(word)
-        known = self._vocabulary
+        known, reach = self._whole, self._reach
         while start < n:
-            end = min(n, start + self._longest)
+            end = min(n, start + reach.get(word[start : start + _HEAD], 1))
             while (ids := known.get(word[start:end])) is None:
                 end -= 1
                 if end == start:
-                    return b""  # a word with one unknown piece is unknown
+                    return b""
             found.append(ids)
-            start, known = end, self._inside
+            start, known, reach = end, self._inside, self._reach_inside
         return b"".join(found)
 
-    def _cut_parts(self, text: str) -> bytes:
-        """Return the ids of a word with other than ASCII in it, or of a sentence without spaces, by its parts."""
-        parts = _PART.findall(text.replace(_REMOVED, ""))
-        if len(parts) == 1:
-            # The library takes 500 us to say of a thousand letters that they are no word.
-            return b"" if len(text) > self._most_chars and _LASTING.fullmatch(text) else self.ask(text)
-        known = {part: self[part.encode()] if part.isascii() else self._parts.get(part) for part in parts}
-        new = [part for part, ids in known.items() if ids is None]
-        for part in new[:_MOST_NEW]:
-            known[part] = self._learn_part(part)
-        if len(new) > _MOST_NEW:  # some were learned, so that a script that is new is soon known
-            return self.ask(text)
-        return b"".join([known[part] or b"" for part in parts])
 
-    def _learn_part(self, part: str) -> bytes:
-        ids = self._cut_parts(part)
-        if len(part) <= _LONGEST_LEARNED:
-            if len(self._parts) >= _MOST_PARTS:
-                self._parts.clear()
-            self._parts[part] = ids
-        return ids
+class _Characters(dict[int, str]):
+    """What the library makes of each character, a space before and after it where it stands apart; for `str.translate`."""
+
+    __slots__ = ("_normalizer", "_pre_tokenizer")
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        super().__init__()
+        self._normalizer = tokenizer.normalizer
+        self._pre_tokenizer = tokenizer.pre_tokenizer
+
+    def __missing__(self, code: int) -> str:
+        if 0xD800 <= code < 0xE000:  # a lone surrogate cannot cross into the library, which is given a ? for it
+            return self[ord("?")]
+        within = f"a{self._normalizer.normalize_str(chr(code))}a"
+        made = " ".join(word for word, _ in self._pre_tokenizer.pre_tokenize_str(within))[1:-1]
+        if len(self) >= _MOST_CHARACTERS:
+            self.clear()
+        self[code] = made
+        return made
+
+
+def _reach(tokens: dict[bytes, bytes]) -> dict[bytes, int]:
+    """Return the length of the longest token of each beginning: no piece of a word that begins so reaches further."""
+    reach: dict[bytes, int] = {}
+    for token in tokens:
+        head = token[:_HEAD]
+        reach[head] = max(reach.get(head, 0), len(token))
+    return reach
 
 
 _NORMALIZERS = tuple(
