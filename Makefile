@@ -80,7 +80,7 @@ fix: $(VENV)/.dev
 DATA ?= ../shared/data
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench.footprint
-	$(BIN)/python -m bench.decision --data $(DATA)
+	$(BIN)/python -m bench.latency --data $(DATA)
 	$(BIN)/python -m bench.fit --data $(DATA) --sizes 10000 30000 100000
 
 benchmark: $(VENV)/.demo

@@ -34,10 +34,12 @@ _FOLD = bytes.maketrans(
 )
 _ASCII = bytes(range(128))
 
-# Bounds on what is remembered: 15 MB and 12 MB of the longest words of the most pieces, a third of it in practice.
-_MOST_WORDS, _MOST_PARTS, _MOST_CHARACTERS = 1 << 15, 1 << 15, 1 << 14
+# Bounds on what is remembered: some 15, 12 and 5 MB at the worst, a third of it in practice.
+_MOST_WORDS = _MOST_PARTS = _MOST_CHARACTERS = 1 << 15
 _LONGEST_WORD, _LONGEST_PART = 32, 12  # in bytes, in characters; longer ones do not come again
-_HEAD = 2
+# Of one text. Beyond, one call of the library for the text is cheaper than two for each.
+_MOST_NEW_CHARACTERS = 64
+_HEAD = 3  # bytes of a word that tell how long its first piece can be
 
 
 class WordPieces:
@@ -62,7 +64,7 @@ class WordPieces:
         The library's ids of the known tokens of a text.
     """
 
-    __slots__ = ("_encode", "_marks", "_parts", "_special", "_words")
+    __slots__ = ("_characters", "_encode", "_marks", "_parts", "_special", "_words")
 
     def __init__(
         self,
@@ -76,7 +78,8 @@ class WordPieces:
     ) -> None:
         self._encode = encode
         self._special = tuple(token.encode() for token in special)
-        self._parts = _Parts(vocabulary, unknown, prefix, most_chars, _Characters(tokenizer))
+        self._characters = _Characters(tokenizer)
+        self._parts = _Parts(vocabulary, unknown, prefix, most_chars, self._characters)
         self._words = _Words(self._parts)
         self._marks = [self._parts[chr(i)] if i in _MARKS else b"" for i in range(256)]
 
@@ -123,13 +126,22 @@ class WordPieces:
     def _read(self, raw: bytes) -> bytes:
         for token in self._special:
             if token in raw:
-                return np.array(self._encode(raw.decode("utf-8", "surrogatepass")), _ID).tobytes()
+                return self._ask(raw.decode("utf-8", "surrogatepass"))
         if not raw.isascii() and 2 * len(raw.translate(None, _ASCII)) > len(raw):
             # Mostly of other scripts: whole, for its words are new more often, and may have no spaces.
-            return self._parts.read(raw)
+            return self._read_other(raw.decode("utf-8", "surrogatepass"))
         words = raw.translate(_FOLD, _CONTROLS).split()
         marks = raw.translate(None, _NO_MARKS)
         return b"".join(map(self._words.__getitem__, words)) + b"".join(map(self._marks.__getitem__, marks))
+
+
+    def _read_other(self, text: str) -> bytes:
+        if self._characters.learn(text):
+            return self._parts.read(text)
+        return self._ask(text)
+
+    def _ask(self, text: str) -> bytes:
+        return np.array(self._encode(text), _ID).tobytes()
 
 
 class _Words(dict[bytes, bytes]):
@@ -147,7 +159,7 @@ class _Words(dict[bytes, bytes]):
 
     def __missing__(self, word: bytes) -> bytes:
         # Of bytes, isalnum is about ASCII.
-        ids = self._parts.cut(word, len(word)) if word.isalnum() else self._parts.read(word)
+        ids = self._parts.cut(word, len(word)) if word.isalnum() else self._parts.read(word.decode("utf-8", "surrogatepass"))
         if len(word) <= _LONGEST_WORD:
             if len(self) >= _MOST_WORDS:  # begin anew: what is frequent is soon back
                 self.clear()
@@ -180,10 +192,9 @@ class _Parts(dict[str, bytes]):
         self._inside = {token[len(start) :]: i for token, i in self._whole.items() if token.startswith(start)}
         self._reach, self._reach_inside = _reach(self._whole), _reach(self._inside)
 
-    def read(self, raw: bytes) -> bytes:
+    def read(self, text: str) -> bytes:
         """Return the ids of a text, in order."""
-        parts = raw.decode("utf-8", "surrogatepass").translate(self._characters).split()
-        return b"".join(map(self.__getitem__, parts))
+        return b"".join(map(self.__getitem__, text.translate(self._characters).split()))
 
     def __missing__(self, part: str) -> bytes:
         ids = self.cut(part.encode(), len(part))
@@ -203,7 +214,7 @@ class _Parts(dict[str, bytes]):
         found, start, n = [], 0, len(word)
         known, reach = self._whole, self._reach
         while start < n:
-            end = min(n, start + reach.get(word[start : start + _HEAD], 1))
+            end = min(n, start + reach.get(word[start : start + _HEAD], _HEAD - 1))
             while (ids := known.get(word[start:end])) is None:
                 end -= 1
                 if end == start:
@@ -222,6 +233,13 @@ class _Characters(dict[int, str]):
         super().__init__()
         self._normalizer = tokenizer.normalizer
         self._pre_tokenizer = tokenizer.pre_tokenizer
+
+    def learn(self, text: str) -> bool:
+        """Learn what is new of a text's characters, and return whether that is all of it."""
+        new = [code for code in set(map(ord, text)) if code not in self]
+        for code in new[:_MOST_NEW_CHARACTERS]:
+            self[code]
+        return len(new) <= _MOST_NEW_CHARACTERS
 
     def __missing__(self, code: int) -> str:
         if 0xD800 <= code < 0xE000:  # a lone surrogate cannot cross into the library, which is given a ? for it
