@@ -1,6 +1,6 @@
 """Families of input made to be slow, or to fill the memory. Pure.
 
-Every prompt fills the window that decisions read. Imports little, for the child whose memory is read uses it.
+Every prompt but the largest has 2,000 characters, which decisions read in full. Imports little, for the child whose memory is read uses it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ _CJK = "".join(map(chr, range(0x4E00, 0x9FA6)))
 _HANGUL = "".join(map(chr, range(0xAC00, 0xD7A4)))
 _KANA = "".join(map(chr, (*range(0x3041, 0x3095), *range(0x30A1, 0x30FB))))
 _SURROGATES = "".join(map(chr, range(0xD800, 0xE000)))
+_RARE = "".join(map(chr, (*range(0x10000, 0x1F000), *range(0x20000, 0x32000))))
 _MARKS = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
 Make = Callable[[random.Random], str]
@@ -66,11 +67,22 @@ def _huge(draw: random.Random) -> str:
     return ends[0] + "x" * (HUGE_CHARS - 2 * CHARS) + ends[1]
 
 
+def _special(draw: random.Random) -> str:
+    return f"[UNK] {_words(_CYRILLIC, 99, 100)(draw)}"[:CHARS]
+
+
+def _half_rare(draw: random.Random) -> str:
+    return "".join(f"the {''.join(draw.choices(_RARE, k=2))} " for _ in range(CHARS // 7))
+
+
 FAMILIES: dict[str, Make] = {
     "new ASCII words": _words(_LATIN + "0123456789", 4, 12),
     "new short ASCII words": _words(_LATIN, 2, 5),
     "new Cyrillic words": _words(_CYRILLIC, 4, 12),
+    "Cyrillic words of 100 letters, and a special token": _special,
+    "Hangul words of 33 syllables": _words(_HANGUL, 33, 33),
     "new emoji pairs": _words(_EMOJI, 2, 2),
+    "rare characters among words": _half_rare,
     HUGE_FAMILY: _huge,
     "emoji without spaces": _run(_EMOJI),
     "combining marks": _combining,

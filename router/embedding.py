@@ -1,7 +1,7 @@
 """The static embedding: a token table distilled from a sentence encoder, and its tokenizer.
 
-Reads files at load; pure after that. The vector of a text is the mean of its tokens' rows, L2-normalised;
-unknown tokens are left out, and a text without known tokens is the zero vector.
+Reads files at load; pure after that, but for what the tokenizer remembers. The vector of a text is the mean of its
+tokens' rows, L2-normalised; unknown tokens are left out, and a text without known tokens is the zero vector.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class StaticEmbedding:
         return vector
 
     def embed(self, text: str) -> NDArray[np.float32]:
-        """Return the float32 (d,) vector of a text. Pure."""
+        """Return the float32 (d,) vector of a text."""
         vector: NDArray[np.float32] = self.embed_many([text])[0]
         return vector
 
@@ -160,7 +160,7 @@ class StaticEmbedding:
                 at += n
 
     def embed_many(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the float32 (n, d) vectors of texts. Pure."""
+        """Return the float32 (n, d) vectors of texts."""
         vectors = np.empty((len(texts), self.dimension), np.float32)
         self.add_up_many(*self.ids_many([text.encode("utf-8", "surrogatepass") for text in texts]), vectors)
         to_unit(vectors)

@@ -19,8 +19,6 @@ from router.prompt import Prompt, PromptView, read_prompt
 
 __all__ = ["Extractor"]
 
-_AT_ONCE = 256  # prompts; more are no faster, and take memory
-
 
 class Extractor:
     """Turns prompts into float32 rows: the embedding, then the shape features, then what the lexicon says.
@@ -76,13 +74,10 @@ class Extractor:
         return self.extract_views([read_prompt(prompt) for prompt in prompts])
 
     def extract_views(self, views: Sequence[PromptView]) -> NDArray[np.float32]:
-        """Return the same for prompts that were read already. Pure."""
+        """Return the same for prompts that were read already."""
         rows = np.empty((len(views), self.width), np.float32)
-        for start in range(0, len(views), _AT_ONCE):
-            self._extract_block(views[start : start + _AT_ONCE], rows[start : start + _AT_ONCE])
-        return rows
-
-    def _extract_block(self, views: Sequence[PromptView], rows: NDArray[np.float32]) -> None:
+        if not views:
+            return rows
         embedding, lexicon = self.embedding, self.lexicon
         raws = [view.text.encode("utf-8", "surrogatepass") for view in views]
         ids, lengths = embedding.ids_many(raws)
@@ -93,3 +88,4 @@ class Extractor:
         if lexicon is not None:
             parts = np.split(ids, np.cumsum(lengths)[:-1])
             rows[:, end:] = [lexicon.margins(part) for part in parts]
+        return rows

@@ -78,7 +78,7 @@ FEATURE_NAMES: tuple[str, ...] = (
 """Names of the features, in the order of the vector that `shape` returns."""
 
 IDENTITY: dict[str, Any] = {
-    "version": 1,
+    "version": 2,  # since 2, graphs bring the embedding to unit length
     "names": list(FEATURE_NAMES),
     "window": {"head": HEAD_CHARS, "tail": TAIL_CHARS, "context": CONTEXT_CHARS},
 }
@@ -91,6 +91,9 @@ for _name, _members in CLASSES.items():
         _table[_byte] = _NUMBER[_name]
 _CLASS_OF_BYTE = bytes(_table)
 _N_CLASSES = 1 + len(CLASSES)
+_SPACE, _NEWLINE, _CJK = _NUMBER["space"], _NUMBER["newline"], _NUMBER["cjk"]
+_OPERATOR, _BRACKET, _SYMBOL = _NUMBER["operator"], _NUMBER["bracket"], _NUMBER["symbol"]
+_SENTENCE_END, _QUOTE = _NUMBER["sentence_end"], _NUMBER["quote"]
 _patterns = [re.compile(re.escape(mark)) for mark in MARKS.values()]
 
 
@@ -109,7 +112,9 @@ def shape(view: PromptView, raw: bytes) -> list[float]:
     n_text = len(text)
     n = n_text or 1
     counts = np.bincount(np.frombuffer(raw.translate(_CLASS_OF_BYTE), np.uint8), None, _N_CLASSES).tolist()
-    _, _, _, spaces, lines, operators, brackets, ends, _, quotes, symbols, _, _, _, _, _, cjk, _, _ = counts
+    spaces, lines, cjk = counts[_SPACE], counts[_NEWLINE], counts[_CJK]
+    operators, brackets, symbols = counts[_OPERATOR], counts[_BRACKET], counts[_SYMBOL]
+    ends, quotes = counts[_SENTENCE_END], counts[_QUOTE]
     # Scripts without spaces have no words to count here; each of their characters is one.
     words = spaces + lines + cjk + 1
     count = raw.count
@@ -143,13 +148,13 @@ def shape(view: PromptView, raw: bytes) -> list[float]:
 
 
 def shape_many(views: Sequence[PromptView], raws: Sequence[bytes]) -> NDArray[np.float64]:
-    """Return what `shape` returns, for n prompts, float64 (n, len(FEATURE_NAMES)). Pure."""
+    """Return what `shape` returns, for one prompt or more, float64 (n, len(FEATURE_NAMES)). Pure."""
     n = len(views)
     sizes = np.fromiter(map(len, raws), np.intp, n)
     classes = np.frombuffer(b"".join(raws).translate(_CLASS_OF_BYTE), np.uint8)
     owners = np.repeat(np.arange(n), sizes) * _N_CLASSES
     counts = np.bincount(classes + owners, None, n * _N_CLASSES).reshape(n, _N_CLASSES)
-    spaces, lines, cjk = (counts[:, _NUMBER[name]] for name in ("space", "newline", "cjk"))
+    spaces, lines, cjk = counts[:, _SPACE], counts[:, _NEWLINE], counts[:, _CJK]
     words = spaces + lines + cjk + 1
     # Between two prompts stands a byte that UTF-8 does not have, so no mark is found across.
     joined, ends = b"\xff".join(raws), np.cumsum(sizes + 1)

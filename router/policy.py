@@ -159,13 +159,12 @@ def choose(
     index, predicted, reason : int, int, Reason
         The choice, the choice that the probabilities alone would make, and what decided.
     """
-    best, predicted = max(p_pass), 0
-    while best - p_pass[predicted] > epsilon:
+    best, predicted, top = max(p_pass), 0, len(p_pass) - 1
+    # The comparisons are such that a NaN is never sufficient.
+    while predicted < top and not best - p_pass[predicted] <= epsilon:
         predicted += 1
-    top, permitted = len(p_pass) - 1, bounds.permitted
-    if (
-        escalate is None and not obstacles and len(permitted) > top
-    ):  # the ordinary case, in a fifth of the time
+    permitted = bounds.permitted
+    if escalate is None and not obstacles and len(permitted) > top:  # the ordinary case, told apart for speed
         return predicted, predicted, Reason.SUFFICIENT if predicted < top else Reason.NEEDED
     able = [k for k in permitted if not obstacles[k]] if obstacles else permitted
     if not able:
@@ -173,7 +172,7 @@ def choose(
     if escalate is not None:
         return able[-1], predicted, escalate
     within_reach = max(p_pass[k] for k in able)
-    index = next(k for k in able if within_reach - p_pass[k] <= epsilon)
+    index = next((k for k in able if within_reach - p_pass[k] <= epsilon), able[-1])
     if index == predicted:
         return index, predicted, Reason.SUFFICIENT if index < top else Reason.NEEDED
     # Something kept the model's own choice, or the tier that it was measured against, out of reach.

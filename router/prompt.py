@@ -1,13 +1,14 @@
 """What a prompt is, reduced to what a decision reads.
 
 Pure. A prompt is a string or a list of OpenAI-style chat messages. However long it is, the text that is
-looked at stays bounded, so the cost of a decision is flat. One user message alone reads exactly like the
+looked at stays bounded, so the cost of a decision does not grow with it; only each message and part costs its
+microsecond. One user message alone reads exactly like the
 string it holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 __all__ = ["CONTEXT_CHARS", "HEAD_CHARS", "TAIL_CHARS", "Prompt", "PromptView", "read_prompt"]
@@ -75,18 +76,20 @@ def _window(text: str) -> str:
 def _read_messages(messages: Sequence[Message]) -> PromptView:
     system: list[str] = []
     turns: list[str] = []
+    lengths: list[int] = []
     last_user = -1
-    n_tool_turns = n_images = 0
+    n_system_chars = n_tool_turns = n_images = 0
     for message in messages:
         if not isinstance(message, Mapping):
             raise TypeError(
                 f"a chat message is a mapping with role and content; found {type(message).__name__}"
             )
-        text, images = _read_content(message.get("content"))
+        text, length, images = _read_content(message.get("content"))
         n_images += images
         role = message.get("role")
         if role in ("system", "developer"):
             system.append(text)
+            n_system_chars += length
             continue
         if role == "user":
             last_user = len(turns)
@@ -96,30 +99,31 @@ def _read_messages(messages: Sequence[Message]) -> PromptView:
         if isinstance(tool_calls, Sequence) and not isinstance(tool_calls, str):
             n_tool_turns += len(tool_calls)
         turns.append(text)
-    n_system_chars = sum(map(len, system))
-    last = turns[last_user] if turns else ""
-    parts = [_window(last)]
+        lengths.append(length)
+    parts = [_window(turns[last_user])] if turns else []
     if system:
-        parts.append(_head(system))
+        parts.append(_first(system, CONTEXT_CHARS))
     if len(turns) > 1:
-        parts.append(_tail(turns, skip=last_user % len(turns)))
+        skip = last_user % len(turns)
+        backwards = (turns[i] for i in range(len(turns) - 1, -1, -1) if i != skip)
+        parts.append(_last(backwards, CONTEXT_CHARS))
     return PromptView(
         "\n".join(part for part in parts if part),
-        sum(map(len, turns)) + n_system_chars,
+        sum(lengths) + n_system_chars,
         n_system_chars,
-        len(last),
+        lengths[last_user] if turns else 0,
         len(turns),
         n_tool_turns,
         n_images,
     )
 
 
-def _read_content(content: object) -> tuple[str, int]:
-    """Return the text of a message's content and how many images it holds."""
+def _read_content(content: object) -> tuple[str, int, int]:
+    """Return the text of a message's content, windowed if it is in parts, its whole length, and how many images."""
     if isinstance(content, str):
-        return content, 0
+        return content, len(content), 0
     if content is None:  # an assistant turn that only calls tools
-        return "", 0
+        return "", 0, 0
     if not isinstance(content, Sequence) or isinstance(content, bytes | bytearray | memoryview):
         raise TypeError(
             f"a message's content is a str, None or a list of parts; found {type(content).__name__}"
@@ -133,29 +137,31 @@ def _read_content(content: object) -> tuple[str, int]:
             texts.append(text)
         if "image" in str(part.get("type", "")):
             images += 1
-    return "\n".join(texts), images
+    length = sum(map(len, texts)) + max(len(texts) - 1, 0)
+    if length <= HEAD_CHARS + TAIL_CHARS:
+        return "\n".join(texts), length, images
+    return f"{_first(texts, HEAD_CHARS)}\n{_last(reversed(texts), TAIL_CHARS)}", length, images
 
 
-def _head(texts: list[str]) -> str:
-    """Return the first characters of the texts without joining all of them."""
-    head, room = [], CONTEXT_CHARS
+def _first(texts: Iterable[str], room: int) -> str:
+    """Return the first characters of texts, joined by line ends, without joining all of them."""
+    taken: list[str] = []
+    left = room + 1
     for text in texts:
-        head.append(text[:room])
-        room -= len(head[-1]) + 1
-        if room <= 0:
+        taken.append(text[:room])
+        left -= len(taken[-1]) + 1
+        if left <= 0:
             break
-    return "\n".join(head)
+    return "\n".join(taken)[:room]
 
 
-def _tail(texts: list[str], skip: int) -> str:
-    """Return the last characters of the texts, one of them left out, without joining all of them."""
-    tail: list[str] = []
-    room = CONTEXT_CHARS
-    for i in range(len(texts) - 1, -1, -1):
-        if i == skip:
-            continue
-        tail.append(texts[i][-room:])
-        room -= len(tail[-1]) + 1
-        if room <= 0:
+def _last(backwards: Iterable[str], room: int) -> str:
+    """Return the last characters of texts, which come last first, without joining all of them."""
+    taken: list[str] = []
+    left = room + 1
+    for text in backwards:
+        taken.append(text[-room:])
+        left -= len(taken[-1]) + 1
+        if left <= 0:
             break
-    return "\n".join(reversed(tail))
+    return "\n".join(reversed(taken))[-room:]

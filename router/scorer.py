@@ -78,7 +78,7 @@ class Scorer:
         return p_pass, answer, novelty[:, 0]
 
     def acquire(self) -> Slot:
-        """Return a slot that no one else uses, to give back with `release`; there are as many as calls at once.
+        """Return a slot that no one else uses, to give back with `release`; there are as many as calls ever were at once.
 
         A slot that is not given back, because its call failed or its process was forked, is made anew.
         """
@@ -95,12 +95,12 @@ class Scorer:
 class Slot:
     """One row and its outputs, bound to a session: a call reads and writes them in place.
 
-    That saves what an ordinary call spends on making arrays: 4 of 15 us.
+    That saves what an ordinary call spends on making arrays, a quarter of it (docs/LOG.md).
 
     Attributes
     ----------
     row : float32 (width,)
-        To be written before each `run`.
+        To be written into before each `run`, never replaced: the session holds its address.
     """
 
     __slots__ = ("_binding", "_outputs", "_run", "_unpack", "row")

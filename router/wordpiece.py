@@ -2,8 +2,7 @@
 
 A BERT tokenizer makes of each character what it makes of it anywhere (lower case, without accents, apart, or nothing),
 cuts the text at spaces, and a word has its ids whatever stands beside it. So the ids of a text are those of its words,
-and words come again: nearly all are in the memo or the vocabulary, and others are cut into pieces here. A text of 220
-characters takes a seventh of the library's time.
+and words come again: nearly all are in the memo or the vocabulary, and others are cut into pieces here.
 
 What becomes of a character is asked of the library, once. The ids come in another order, marks last: what reads them
 adds them up. Tests hold them equal to the library's for every code point, and on random texts.
@@ -12,10 +11,12 @@ adds them up. Tests hold them equal to the library's for every code point, and o
 from __future__ import annotations
 
 import json
+import re
 import string
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
+from unicodedata import combining
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,7 @@ _MOST_WORDS = _MOST_PARTS = _MOST_CHARACTERS = 1 << 15
 _LONGEST_WORD, _LONGEST_PART = 32, 12  # in bytes, in characters; longer ones do not come again
 # Of one text. Beyond, one call of the library for the text is cheaper than two for each.
 _MOST_NEW_CHARACTERS = 64
+_MOST_OTHER_BYTES = 256  # beyond ASCII; with fewer, a text holds few new characters
 _HEAD = 3  # bytes of a word that tell how long its first piece can be
 
 
@@ -54,7 +56,7 @@ class WordPieces:
     vocabulary : dict of str to int
     unknown : int or None
         The id that stands for a word without pieces; left out.
-    special : tuple of str
+    special : dict of str to int
         Tokens that the library finds anywhere in a text, before it cuts it.
     prefix : str
         What a piece inside a word begins with.
@@ -64,20 +66,27 @@ class WordPieces:
         The library's ids of the known tokens of a text.
     """
 
-    __slots__ = ("_characters", "_encode", "_marks", "_parts", "_special", "_words")
+    __slots__ = ("_characters", "_encode", "_marks", "_parts", "_special", "_special_ids", "_words")
 
     def __init__(
         self,
         tokenizer: Tokenizer,
         vocabulary: dict[str, int],
         unknown: int | None,
-        special: tuple[str, ...],
+        special: dict[str, int],
         prefix: str,
         most_chars: int,
         encode: Callable[[str], list[int]],
     ) -> None:
         self._encode = encode
-        self._special = tuple(token.encode() for token in special)
+        found = sorted(
+            special, key=len, reverse=True
+        )  # of two that begin together, the library takes the longer
+        self._special = re.compile(b"|".join(re.escape(token.encode()) for token in found) or b"(?!)")
+        self._special_ids = {
+            token.encode(): b"" if i == unknown else i.to_bytes(_ID.itemsize, sys.byteorder)
+            for token, i in special.items()
+        }
         self._characters = _Characters(tokenizer)
         self._parts = _Parts(vocabulary, unknown, prefix, most_chars, self._characters)
         self._words = _Words(self._parts)
@@ -87,7 +96,7 @@ class WordPieces:
     def of(
         cls, tokenizer: Tokenizer, unknown: int | None, encode: Callable[[str], list[int]]
     ) -> WordPieces | None:
-        """Return the word pieces of a library tokenizer; None if it is not an uncased BERT one."""
+        """Return the word pieces of a library tokenizer; None if it is not an uncased BERT one, or an odd one."""
         form: dict[str, Any] = json.loads(tokenizer.to_str())
         model, added = form["model"], form["added_tokens"]
         anywhere = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
@@ -98,13 +107,16 @@ class WordPieces:
             or form["truncation"]
             or form["padding"]
             or not all(anywhere.items() <= token.items() for token in added)
+            # In the rest, a lone surrogate could become part of a token, and marks of accent could change places.
+            or any("?" in token["content"] for token in added)
+            or any(combining(c) for token in model["vocab"] if not token.isascii() for c in token)
         ):
             return None
         return cls(
             tokenizer,
             model["vocab"],
             unknown,
-            tuple(token["content"] for token in added),
+            {token["content"]: token["id"] for token in added},
             model["continuing_subword_prefix"],
             model["max_input_chars_per_word"],
             encode,
@@ -124,23 +136,29 @@ class WordPieces:
         return np.frombuffer(b"".join(read), _ID), [len(ids) // _ID.itemsize for ids in read]
 
     def _read(self, raw: bytes) -> bytes:
-        for token in self._special:
-            if token in raw:
-                return self._ask(raw.decode("utf-8", "surrogatepass"))
-        if not raw.isascii() and 2 * len(raw.translate(None, _ASCII)) > len(raw):
-            # Mostly of other scripts: whole, for its words are new more often, and may have no spaces.
-            return self._read_other(raw.decode("utf-8", "surrogatepass"))
+        return self._read_around(raw) if self._special.search(raw) else self._read_words(raw)
+
+    def _read_words(self, raw: bytes) -> bytes:
+        if not raw.isascii():
+            others = len(raw.translate(None, _ASCII))
+            # A text mostly of other scripts: whole, for its words are new more often, and may have no spaces.
+            if 2 * others > len(raw) or others > _MOST_OTHER_BYTES:
+                return self._read_other(raw.decode("utf-8", "surrogatepass"))
         words = raw.translate(_FOLD, _CONTROLS).split()
         marks = raw.translate(None, _NO_MARKS)
         return b"".join(map(self._words.__getitem__, words)) + b"".join(map(self._marks.__getitem__, marks))
 
+    def _read_around(self, raw: bytes) -> bytes:
+        """Read a text that may hold special tokens: what is between them, and each of them."""
+        ids, start = [], 0
+        for token in self._special.finditer(raw):
+            ids += [self._read_words(raw[start : token.start()]), self._special_ids[token[0]]]
+            start = token.end()
+        return b"".join([*ids, self._read_words(raw[start:])])
 
     def _read_other(self, text: str) -> bytes:
         if self._characters.learn(text):
             return self._parts.read(text)
-        return self._ask(text)
-
-    def _ask(self, text: str) -> bytes:
         return np.array(self._encode(text), _ID).tobytes()
 
 
@@ -159,7 +177,11 @@ class _Words(dict[bytes, bytes]):
 
     def __missing__(self, word: bytes) -> bytes:
         # Of bytes, isalnum is about ASCII.
-        ids = self._parts.cut(word, len(word)) if word.isalnum() else self._parts.read(word.decode("utf-8", "surrogatepass"))
+        ids = (
+            self._parts.cut(word, len(word))
+            if word.isalnum()
+            else self._parts.read(word.decode("utf-8", "surrogatepass"))
+        )
         if len(word) <= _LONGEST_WORD:
             if len(self) >= _MOST_WORDS:  # begin anew: what is frequent is soon back
                 self.clear()
@@ -184,9 +206,8 @@ class _Parts(dict[str, bytes]):
         self._characters = characters
         self._most_chars = most_chars
         self._whole = {
-            token.encode(): i.to_bytes(_ID.itemsize, sys.byteorder)
+            token.encode(): b"" if i == unknown else i.to_bytes(_ID.itemsize, sys.byteorder)
             for token, i in vocabulary.items()
-            if i != unknown
         }
         start = prefix.encode()
         self._inside = {token[len(start) :]: i for token, i in self._whole.items() if token.startswith(start)}
@@ -242,7 +263,9 @@ class _Characters(dict[int, str]):
         return len(new) <= _MOST_NEW_CHARACTERS
 
     def __missing__(self, code: int) -> str:
-        if 0xD800 <= code < 0xE000:  # a lone surrogate cannot cross into the library, which is given a ? for it
+        if (
+            0xD800 <= code < 0xE000
+        ):  # a lone surrogate cannot cross into the library, which is given a ? for it
             return self[ord("?")]
         within = f"a{self._normalizer.normalize_str(chr(code))}a"
         made = " ".join(word for word, _ in self._pre_tokenizer.pre_tokenize_str(within))[1:-1]

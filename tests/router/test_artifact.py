@@ -272,6 +272,32 @@ def test_golden_scores_that_are_off_are_refused(toy_artifact_copy: Path, shift: 
     refuse(toy_artifact_copy, "golden scores do not come out", "an installed library differs")
 
 
+def without_normalization(model: bytes) -> bytes:
+    """The graph as earlier versions wrote it: it takes the embedding to be of unit length."""
+    graph = onnx.load_from_string(model)
+    (node,) = [node for node in graph.graph.node if node.op_type == "LpNormalization"]
+    node.CopyFrom(onnx.helper.make_node("Identity", node.input, node.output))
+    return bytes(graph.SerializeToString())
+
+
+@pytest.mark.parametrize("words", [False, True], ids=["bare", "worded"])
+def test_a_graph_that_does_not_normalise_is_refused(
+    toy_artifact_copy: Path, worded: Path, words: bool
+) -> None:
+    """Many at once it would score as it should; one prompt alone comes in another length."""
+    folder = worded if words else toy_artifact_copy
+    earlier = without_normalization((folder / MODEL_FILE).read_bytes())
+    _, extractor, _ = open_artifact(folder)
+    golden = read_golden(folder)
+    together, _, _ = Scorer(earlier, extractor.width, 3).score(
+        extractor.extract_many([case["prompt"] for case in golden])
+    )
+    np.testing.assert_allclose(together, [case["p_pass"] for case in golden], atol=GOLDEN_TOLERANCE)
+    (folder / MODEL_FILE).write_bytes(earlier)
+    reseal(folder)
+    refuse(folder, "golden scores do not come out", f"over {len(golden)} prompts")
+
+
 def test_golden_scores_within_the_tolerance_pass(toy_artifact_copy: Path) -> None:
     cases = read_golden(toy_artifact_copy)
     cases[0]["p_pass"] = [p + GOLDEN_TOLERANCE / 2 for p in cases[0]["p_pass"]]

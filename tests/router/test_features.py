@@ -1,8 +1,9 @@
-"""Shape features are finite, bounded and the same number for any text."""
+"""Shape features are finite, bounded and the same numbers for one prompt, for many and in the reference."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from math import isfinite, log1p
 
 import numpy as np
@@ -10,11 +11,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from router.features import FEATURE_NAMES, IDENTITY, shape
+from router import reference
+from router.features import FEATURE_NAMES, IDENTITY, MARKS, shape, shape_many
 from router.prompt import PromptView, read_prompt
 
 TEXTS = st.text(st.characters())  # every code point, lone surrogates too
 COUNTS = st.integers(0, 10**9)
+VIEWS = st.builds(PromptView, TEXTS, *[COUNTS] * 6)
+# Bytes that marks are made of, in any order, so that a mark begins in one prompt and would end in the next.
+MARKED_VIEWS = st.builds(PromptView, st.text("`\n -_:/;({=$?\\Ba\u4e00\ud800", max_size=30), *[COUNTS] * 6)
+MARKS_OF = [mark.decode() for mark in MARKS.values()]
 SCRIPTS = (
     "latin_extended",
     "greek_cyrillic",
@@ -27,8 +33,31 @@ SCRIPTS = (
 )
 
 
-def features(text: str) -> dict[str, float]:
-    return dict(zip(FEATURE_NAMES, shape(read_prompt(text)), strict=True))
+Shape = Callable[[PromptView], list[float]]
+
+
+def raw_of(view: PromptView) -> bytes:
+    return view.text.encode("utf-8", "surrogatepass")
+
+
+def alone(view: PromptView) -> list[float]:
+    return shape(view, raw_of(view))
+
+
+def among_others(view: PromptView) -> list[float]:
+    """As one of three, whose neighbours end and begin with halves of marks."""
+    views = [PromptView("``\n;\n_:", 7, n_images=2), view, PromptView("`//_\n   - B", 9, n_tool_turns=3)]
+    found: list[float] = shape_many(views, [raw_of(v) for v in views])[1].tolist()
+    return found
+
+
+every_way = pytest.mark.parametrize(
+    "way", [alone, among_others, reference.shape], ids=["one", "many", "reference"]
+)
+
+
+def features(text: str, way: Shape) -> dict[str, float]:
+    return dict(zip(FEATURE_NAMES, way(read_prompt(text)), strict=True))
 
 
 def assert_sound(values: list[float]) -> None:
@@ -40,31 +69,69 @@ def assert_sound(values: list[float]) -> None:
             assert 1.0 >= value, name
 
 
-@given(TEXTS)
-@example("\ud800")
-@example("\udfff\ud800" * 50)
-@example("\x00")
-@example("")
-def test_features_are_finite_and_shares_are_shares(text: str) -> None:
-    assert_sound(shape(read_prompt(text)))
+def assert_alike(views: list[PromptView]) -> None:
+    expected = np.array([reference.shape(view) for view in views])
+    together = shape_many(views, [raw_of(view) for view in views])
+    assert (np.float64, (len(views), len(FEATURE_NAMES))) == (together.dtype, together.shape)
+    np.testing.assert_allclose(expected, together, rtol=1e-12, atol=0)
+    np.testing.assert_allclose(expected, [alone(view) for view in views], rtol=1e-12, atol=0)
 
 
-@given(st.builds(PromptView, TEXTS, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS))
-def test_features_of_any_view_are_finite(view: PromptView) -> None:
-    assert_sound(shape(view))
+@given(st.lists(VIEWS | MARKED_VIEWS, min_size=1, max_size=5))
+@example([PromptView("", 0)])
+@example([PromptView("", 0), PromptView("?", 1), PromptView("", 0)])
+@example([PromptView(a + b, 9) for a in MARKS_OF for b in MARKS_OF])
+def test_one_many_and_the_reference_are_alike(views: list[PromptView]) -> None:
+    assert_alike(views)
+
+
+@pytest.mark.parametrize("n", [1, 2, 255, 256, 257, 600])
+def test_many_are_as_many_as_there_are(n: int) -> None:
+    texts = ["", "\ud800", "a b", "```\nx\n```", "\u4e2d" * 40, "? " * 500, "\n\n\n", "____"]
+    rng = np.random.default_rng(n)
+    assert_alike(
+        [PromptView("".join(rng.choice(texts, 3)), i, i % 3, i % 5, i, i % 2, i % 7) for i in range(n)]
+    )
+
+
+@pytest.mark.parametrize("mark", MARKS)
+@pytest.mark.parametrize("n", [0, 1, 2, 3])
+@every_way
+def test_each_mark_is_counted_alone(way: Shape, n: int, mark: str) -> None:
+    """No mark is passed over because nothing else of its class is there."""
+    found = features(" x ".join([""] + [MARKS[mark].decode()] * n), way)
+    assert log1p(n) == pytest.approx(found[f"log_{mark}"], rel=1e-12)
+
+
+@every_way
+@given(text=TEXTS)
+@example(text="\ud800")
+@example(text="\udfff\ud800" * 50)
+@example(text="\x00")
+@example(text="")
+def test_features_are_finite_and_shares_are_shares(way: Shape, text: str) -> None:
+    assert_sound(way(read_prompt(text)))
+
+
+@every_way
+@given(view=VIEWS)
+def test_features_of_any_view_are_finite(way: Shape, view: PromptView) -> None:
+    assert_sound(way(view))
 
 
 @pytest.mark.parametrize("char", ["a", "\x00", "\n", " ", "?", "é", "中", "🙂", "\ud800", "```", "{"])
-def test_a_megabyte_of_one_thing(char: str) -> None:
+@every_way
+def test_a_megabyte_of_one_thing(way: Shape, char: str) -> None:
     text = char * (1_000_000 // len(char))
-    assert_sound(shape(read_prompt(text)))
-    assert log1p(len(text)) == features(text)["log_chars"]
-    assert_sound(shape(PromptView(text, len(text))))  # unwindowed too
+    assert_sound(way(read_prompt(text)))
+    assert log1p(len(text)) == pytest.approx(features(text, way)["log_chars"], rel=1e-12)
+    assert_sound(way(PromptView(text, len(text))))  # unwindowed too
 
 
-@given(TEXTS)
-def test_shares_do_not_exceed_one_together(text: str) -> None:
-    total = sum(value for name, value in features(text).items() if name.startswith("share_"))
+@every_way
+@given(text=TEXTS)
+def test_shares_do_not_exceed_one_together(way: Shape, text: str) -> None:
+    total = sum(value for name, value in features(text, way).items() if name.startswith("share_"))
     assert total <= 1.0 + 1e-9
 
 
@@ -87,20 +154,23 @@ def test_shares_do_not_exceed_one_together(text: str) -> None:
         ("astral", "🍎🍌🍇🙂🚀"),
     ],
 )
-def test_scripts_are_told_apart(script: str, text: str) -> None:
-    found = features(text)
+@every_way
+def test_scripts_are_told_apart(way: Shape, script: str, text: str) -> None:
+    found = features(text, way)
     shares = {name: found[f"share_{name}"] for name in SCRIPTS}
     assert script == max(shares, key=shares.__getitem__)
     assert 0.5 <= shares[script]
 
 
-def test_plain_english_has_no_other_script() -> None:
-    found = features("The weather is fine today, so let us walk to the river.")
+@every_way
+def test_plain_english_has_no_other_script(way: Shape) -> None:
+    found = features("The weather is fine today, so let us walk to the river.", way)
     assert [0.0] * len(SCRIPTS) == [found[f"share_{name}"] for name in SCRIPTS]
 
 
-def test_shares_and_counts_by_hand() -> None:
-    found = features("Hi, 42!\n(a=b)?")
+@every_way
+def test_shares_and_counts_by_hand(way: Shape) -> None:
+    found = features("Hi, 42!\n(a=b)?", way)
     expected = {
         "log_chars": log1p(14),
         "log_last_chars": log1p(14),
@@ -127,9 +197,10 @@ def test_shares_and_counts_by_hand() -> None:
     assert 0.0 == sum(value for name, value in found.items() if name not in expected)
 
 
-def test_a_lone_surrogate_is_a_character_and_no_question() -> None:
-    found = features("a\ud800")
-    assert (log1p(2), 0.5, 0.0, 0.0) == (
+@every_way
+def test_a_lone_surrogate_is_a_character_and_no_question(way: Shape) -> None:
+    found = features("a\ud800", way)
+    assert (pytest.approx(log1p(2), rel=1e-12), 0.5, 0.0, 0.0) == (
         found["log_chars"],
         found["share_hangul"],  # by its lead byte
         found["share_sentence_end"],
@@ -137,9 +208,10 @@ def test_a_lone_surrogate_is_a_character_and_no_question() -> None:
     )
 
 
-def test_marks_are_seen() -> None:
+@every_way
+def test_marks_are_seen(way: Shape) -> None:
     code = "```\nint f() {\n    return x;\n}\n```\n\n- see https://a.b\nA) $\\pi$ __\nB) no"
-    found = features(code)
+    found = features(code, way)
     for mark, n in {
         "code_fences": 2,
         "indented_lines": 1,
@@ -153,10 +225,11 @@ def test_marks_are_seen() -> None:
         "blanks": 1,
         "options": 1,
     }.items():
-        assert log1p(n) == found[f"log_{mark}"], mark
+        assert log1p(n) == pytest.approx(found[f"log_{mark}"], rel=1e-12), mark
 
 
-def test_the_parts_of_a_conversation_are_seen() -> None:
+@every_way
+def test_the_parts_of_a_conversation_are_seen(way: Shape) -> None:
     image = {"type": "image_url", "image_url": {"url": "data:,"}}
     view = read_prompt(
         [
@@ -165,7 +238,8 @@ def test_the_parts_of_a_conversation_are_seen() -> None:
             {"role": "user", "content": [{"type": "text", "text": "de"}, image]},
         ]
     )
-    assert [log1p(5), log1p(2), log1p(3), log1p(2), log1p(1), 1.0] == shape(view)[:6]
+    expected = [log1p(5), log1p(2), log1p(3), log1p(2), log1p(1), 1.0]
+    assert expected == pytest.approx(way(view)[:6], rel=1e-12)
 
 
 def test_names_are_unique_and_the_identity_survives_json() -> None:

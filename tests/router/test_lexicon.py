@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from toys import DIMENSION, draw_lexicon
 
-from router.embedding import StaticEmbedding
+from router import reference
+from router.embedding import StaticEmbedding, to_unit
 from router.errors import ArtifactError
 from router.extractor import Extractor
-from router.features import FEATURE_NAMES, shape
+from router.features import FEATURE_NAMES
 from router.lexicon import LEXICON_FILE, MARGIN_LIMIT, Lexicon
 from router.prompt import read_prompt
 
@@ -26,6 +27,10 @@ TABLE = np.array(
     [[0, 0, 0], [4, 2, -6], [9, -1, 3], [16, 0, 0], [4, 2, 2], [0, 0, 0]],
     np.float32,
 )
+
+
+def ids_of(ids: list[int]) -> NDArray[np.intp]:
+    return np.asarray(ids, np.intp)
 
 
 @pytest.fixture
@@ -43,19 +48,20 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_margins_by_hand(lexicon: Lexicon) -> None:
-    assert [1.0, -3.0] == lexicon.margins([1]).tolist()  # weight over the root of 4
-    assert [3 / np.sqrt(17), -9 / np.sqrt(17)] == pytest.approx(lexicon.margins([1, 1, 2]).tolist())
-    assert [0.0, 0.0] == lexicon.margins([3]).tolist()
-    assert [4 / np.sqrt(24), -4 / np.sqrt(24)] == pytest.approx(lexicon.margins([4, 1, 3]).tolist())
+    assert [1.0, -3.0] == lexicon.margins(ids_of([1]))  # weight over the root of 4
+    assert [3 / np.sqrt(17), -9 / np.sqrt(17)] == pytest.approx(lexicon.margins(ids_of([1, 1, 2])))
+    assert [0.0, 0.0] == lexicon.margins(ids_of([3]))
+    assert [4 / np.sqrt(24), -4 / np.sqrt(24)] == pytest.approx(lexicon.margins(ids_of([4, 1, 3])))
 
 
 @pytest.mark.parametrize("ids", [[], [0], [5, 0, 5]], ids=str)
 def test_without_a_known_token_margins_are_zero(lexicon: Lexicon, ids: list[int]) -> None:
-    assert np.zeros(2, np.float32).tobytes() == lexicon.margins(ids).tobytes()
+    assert ["0.0", "0.0"] == [*map(str, lexicon.margins(ids_of(ids)))]  # and not -0.0
+    assert [0.0, 0.0] == reference.margins(lexicon, ids)
 
 
 def test_unknown_tokens_change_nothing(lexicon: Lexicon) -> None:
-    np.testing.assert_array_equal(lexicon.margins([1, 2]), lexicon.margins([0, 1, 5, 2, 5]))
+    assert lexicon.margins(ids_of([1, 2])) == lexicon.margins(ids_of([0, 1, 5, 2, 5]))
 
 
 @given(ids=st.lists(st.integers(0, N_IDS - 1), max_size=60), seed=st.integers(0, 9))
@@ -65,18 +71,29 @@ def test_margins_are_sums_over_positions_in_any_order(ids: list[int], seed: int)
     expected = (
         np.clip(total[1:] / np.sqrt(total[0]), -MARGIN_LIMIT, MARGIN_LIMIT) if total[0] else np.zeros(2)
     )
-    found = Lexicon(TABLE).margins(ids)
-    assert ((2,), np.float32) == (found.shape, found.dtype)
+    found = Lexicon(TABLE).margins(ids_of(ids))
+    assert [float, float] == [*map(type, found)]
     np.testing.assert_allclose(expected, found, rtol=0, atol=1e-5)
-    shuffled = np.random.default_rng(seed).permutation(np.asarray(ids, np.intp)).tolist()
+    shuffled = np.random.default_rng(seed).permutation(ids_of(ids))
     np.testing.assert_allclose(found, Lexicon(TABLE).margins(shuffled), rtol=0, atol=1e-5)
+
+
+@given(data=st.data(), n_tiers=st.integers(1, 5), seed=st.integers(0, 9))
+def test_margins_are_those_of_the_reference(data: st.DataObject, n_tiers: int, seed: int) -> None:
+    lexicon = Lexicon(draw_lexicon(200, n_tiers) * np.float32(10.0 ** (seed - 5)))
+    repeats = st.tuples(st.integers(0, 199), st.sampled_from([1, 1, 1, 2, 50]))
+    ids = [i for i, n in data.draw(st.lists(repeats, max_size=60)) for _ in range(n)]
+    expected = reference.margins(lexicon, ids)
+    np.testing.assert_allclose(expected, lexicon.margins(ids_of(ids)), rtol=0, atol=1e-5)
+    assert n_tiers == len(expected)
 
 
 @pytest.mark.parametrize("ids", [[1] * 100_000, [1, 2] * 50_000, list(range(N_IDS)) * 20_000])
 def test_repetition_does_not_decide_by_its_number(lexicon: Lexicon, ids: list[int]) -> None:
     total = TABLE.astype(np.float64)[ids].sum(axis=0)
     assert np.abs(total[1:] / np.sqrt(total[0])).max() > 10 * MARGIN_LIMIT
-    np.testing.assert_array_equal(MARGIN_LIMIT * np.sign(total[1:]), lexicon.margins(ids))
+    np.testing.assert_array_equal(MARGIN_LIMIT * np.sign(total[1:]), lexicon.margins(ids_of(ids)))
+    assert reference.margins(lexicon, ids) == lexicon.margins(ids_of(ids))
 
 
 def test_the_identity_names_its_columns(lexicon: Lexicon) -> None:
@@ -109,11 +126,14 @@ def test_a_row_is_embedding_shape_and_lexicon(embedding: StaticEmbedding, prompt
     row = np.full(extractor.width, np.nan, np.float32)
     view = read_prompt(prompt)
     extractor.extract(view, row)
-    parts = embedding.embed(view.text), shape(view), lexicon.margins(embedding.token_ids(view.text))
-    np.testing.assert_array_equal(np.concatenate(parts).astype(np.float32), row)
+    to_unit(row[None, :DIMENSION])
+    ids = ids_of(embedding.token_ids(view.text))
+    parts = embedding.embed(view.text), reference.shape(view), lexicon.margins(ids)
+    np.testing.assert_allclose(np.concatenate(parts), row, rtol=0, atol=1e-5)
     bare = Extractor(embedding)
-    np.testing.assert_array_equal(row[: bare.width], bare.extract_many([prompt])[0])
-    np.testing.assert_array_equal(row[None], extractor.extract_many([prompt]))
+    together = extractor.extract_many([prompt])
+    np.testing.assert_array_equal(together[:, : bare.width], bare.extract_many([prompt]))
+    np.testing.assert_allclose(row[None], together, rtol=0, atol=1e-5)
 
 
 def test_the_identity_of_the_features_tells_whether_there_is_a_lexicon(embedding: StaticEmbedding) -> None:
@@ -134,7 +154,7 @@ def refuse(folder: Path, *words: str, n_ids: int = N_IDS) -> None:
 def test_what_is_saved_loads(folder: Path, lexicon: Lexicon) -> None:
     loaded = Lexicon.load(folder, N_IDS)
     assert lexicon.identity == loaded.identity
-    np.testing.assert_array_equal(lexicon.margins([1, 2, 4]), loaded.margins([1, 2, 4]))
+    assert lexicon.margins(ids_of([1, 2, 4])) == loaded.margins(ids_of([1, 2, 4]))
     assert not loaded._table.flags.writeable
     assert np.ndarray is type(loaded._table)  # a memory map's own indexing is slow
 
@@ -261,7 +281,7 @@ def test_margins_are_those_of_the_words_member(committed: StaticEmbedding, tmp_p
     words = Words.fit(rows, 0)
     np.save(tmp_path / LEXICON_FILE, words.lexicon)
     lexicon = Lexicon.load(tmp_path, committed.n_ids)
-    found = np.stack([lexicon.margins(row) for row in ids])
+    found = np.stack([lexicon.margins(ids_of(row)) for row in ids])
     expected = words.margins(rows) - words.bias
     np.testing.assert_allclose(expected, found, rtol=1e-5, atol=1e-5)
     assert np.abs(expected).max() > 0.5

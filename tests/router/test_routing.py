@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from alike import assert_all_alike
 from hypothesis import example, given
 from hypothesis import strategies as st
 from toys import DIMENSION, WORDS, reseal
@@ -67,7 +68,8 @@ def test_scores_are_float32_per_prompt_and_tier(toy_router: Router) -> None:
     scores = toy_router.score(PROMPTS)
     assert (np.float32, (300, 3)) == (scores.dtype, scores.shape)
     assert ((scores > 0) & (scores < 1)).all()
-    assert scores.tolist() == [list(toy_router.route(prompt).p_pass) for prompt in PROMPTS]
+    alone = [toy_router.route(prompt).p_pass for prompt in PROMPTS]
+    np.testing.assert_allclose(scores, alone, rtol=0, atol=1e-5)
 
 
 def test_no_prompts_give_no_scores_and_no_costs(toy_router: Router) -> None:
@@ -115,11 +117,21 @@ def test_a_string_of_ten_million_gets_a_decision(toy_router: Router) -> None:
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
 def test_a_batch_is_one_by_one_in_any_order(toy_router: Router, policy: Policy | None) -> None:
     alone = [toy_router.route(prompt, policy) for prompt in PROMPTS]
-    assert alone == toy_router.route_many(PROMPTS, policy)
+    assert_all_alike(toy_router, alone, toy_router.route_many(PROMPTS, policy), policy)
     rng = np.random.default_rng(17)
     for size in (1, 2, 7, 64, 299):
         order = rng.permutation(len(PROMPTS))[:size]
-        assert [alone[i] for i in order] == toy_router.route_many([PROMPTS[i] for i in order], policy)
+        found = toy_router.route_many([PROMPTS[i] for i in order], policy)
+        assert_all_alike(toy_router, [alone[i] for i in order], found, policy)
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 600])
+def test_a_batch_of_any_size_is_one_by_one(toy_router: Router, size: int) -> None:
+    prompts = (PROMPTS * 2)[:size]
+    alone = [toy_router.route(prompt) for prompt in prompts]
+    assert_all_alike(toy_router, alone, toy_router.route_many(prompts))
+    assert (size, 3) == toy_router.score(prompts).shape
+    assert (size, 3) == toy_router.expected_cost(prompts).shape
 
 
 def test_the_generated_prompts_are_no_monoculture(toy_router: Router) -> None:
@@ -467,7 +479,7 @@ def test_ever_new_policies_do_not_pile_up(toy_router: Router) -> None:
     expected = toy_router.route("hello", Policy(epsilon=0.25))
     for i in range(3000):
         toy_router.route("", Policy(epsilon=i / 3000))
-    assert len(toy_router._resolved) <= 1024
+    assert len(toy_router._model._resolved) <= 1024
     assert expected == toy_router.route("hello", Policy(epsilon=0.25))
 
 
@@ -567,5 +579,5 @@ print(route("hello").model_id)
 
 
 def test_the_toy_knows_its_dimension(toy_router: Router) -> None:
-    assert DIMENSION == toy_router._extractor.embedding.dimension
+    assert DIMENSION == toy_router._model.extractor.embedding.dimension
     assert ("small", "medium", "large") == tuple(tier.name for tier in toy_router.tiers)

@@ -212,7 +212,7 @@ def test_the_selection_by_hand() -> None:
     """Calibrate each, weigh them, take the mean of their log odds, calibrate that, draw the tiers together."""
     truth, passed, cost = routable(800, 3)
     passed[::7, 1] = np.nan
-    margins = {"trees": truth + noise(800, 1), "linear": 0.5 * truth - 1.0, "length": -truth}
+    margins = {"trees": truth + 0.5 * noise(800, 1), "linear": 0.5 * truth - 1.0, "length": -truth}
     selection = select(margins, passed, cost)
     z = {}
     for name, margin in margins.items():
@@ -223,7 +223,7 @@ def test_the_selection_by_hand() -> None:
     slope, offset = calibrate(np.asarray(mean), passed)
     kept = {name: w for name, w in zip(margins, weights.tolist(), strict=True) if w}
     assert kept == pytest.approx(selection.weights)
-    assert kept["trees"] > 0.0
+    assert ["trees", "linear"] == list(kept)
     whole = mean * slope + offset
     believed = shrink(sigmoid(whole), passed, cost.mean(axis=0))
     assert 0.5 < believed < 1.0
@@ -300,8 +300,9 @@ def test_no_outcome_of_a_fold_is_a_part_of_its_scores() -> None:
         assert np.abs(leaking[0] - leaking[1]).max() > 1e-3
 
 
-def test_what_is_overfitted_to_all_rows_does_not_look_good() -> None:
+def test_what_is_overfitted_to_all_rows_does_not_look_good(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forty members of noise: the best mix of them fits these rows, and is worth nothing on rows left out."""
+    monkeypatch.setattr("training.stack.LEAST_WEIGHT", 0.0)  # of forty, hardly one has a tenth
     n = 200
     passed, cost = outcomes_of(np.zeros((n, 3)), 4), np.ones((n, 3))
     margins = {f"noise {i}": noise(n, i) for i in range(40)}
@@ -514,6 +515,29 @@ def test_the_graph_equals_the_blend(
         assert ((p_pass >= 0) & (p_pass <= 1)).all()
         cosines = rows.X.astype(np.float64) @ prototypes
         np.testing.assert_allclose(np.maximum(1 - cosines.max(axis=1), 0.0), novelty, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [0.01, 1.0, 300.0])
+def test_no_length_of_the_embedding_matters_to_the_graph(
+    factor: float,
+    fitted_members: tuple[Design, dict[str, Member]],
+    make_rows: MakeRows,
+    make_unseen: MakeUnseen,
+    serve: Serve,
+) -> None:
+    """All members together, on rows as serving sends them: not of unit length."""
+    design, members = fitted_members
+    blend, prototypes, answers = blend_of(members, MEMBERS), find_prototypes(design, 0), Answers.fit(design)
+    width = width_of(design, blend)
+    model = build_model(blend, answers, prototypes, width, design.dimension).SerializeToString()
+    rows = make_unseen(make_rows(300, 43), 6)
+    served = serve(members["words"], rows)
+    served[:, : design.dimension] *= np.float32(factor)
+    p_pass, answer, novelty = Scorer(model, width, 3).score(served)
+    np.testing.assert_allclose(blend.p_pass(rows), p_pass, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(answers.multiples(rows.X), answer, rtol=1e-5, atol=1e-5)
+    cosines = rows.X.astype(np.float64) @ prototypes
+    np.testing.assert_allclose(np.maximum(1 - cosines.max(axis=1), 0.0), novelty, rtol=0, atol=1e-5)
 
 
 NUMERIC = tuple(name for name in MEMBERS if name != "words")

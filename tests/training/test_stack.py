@@ -142,8 +142,30 @@ def test_noise_has_about_nothing(seed: int) -> None:
     weights = weigh([truth, *blind], passed, EVEN)
     assert weights[1:].max() < 0.07
     assert (
-        weights[0] > weigh([p[:200] for p in (truth, *blind)], passed[:200], EVEN)[0]
+        weights[0] > weigh([p[:20] for p in (truth, *blind)], passed[:20], EVEN)[0]
     )  # which is learned from rows
+
+
+def raw_shares(p: list[Floats], passed: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch) -> Floats:
+    """Weights with no member left out for having little."""
+    with monkeypatch.context() as patch:
+        patch.setattr("training.stack.LEAST_WEIGHT", 0.0)
+        return weigh(p, passed, EVEN)
+
+
+def test_a_member_under_a_tenth_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors of one member, ever greater, take its weight through a tenth; beyond, it has none, and the other all."""
+    assert 0.1 == LEAST_WEIGHT
+    truth, passed, (wrong, *_) = draw(6000, 2)
+    left_out = 0
+    for error in np.linspace(0.3, 3.0, 19):
+        members = [truth + 0.2 * (wrong[::-1] - 0.5), truth + error * (wrong - 0.5)]
+        raw, found = raw_shares(members, passed, monkeypatch), weigh(members, passed, EVEN)
+        assert (raw > 0.0).all()
+        kept = np.where(raw < 0.1, 0.0, raw)
+        np.testing.assert_allclose(kept / kept.sum(), found, rtol=0, atol=1e-12)
+        left_out += 0.0 == found[1]
+    assert 0 < left_out < 19
 
 
 @pytest.mark.parametrize("seed", range(3))

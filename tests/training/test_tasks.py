@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from eval.design import Design
-from training.logistic import log_odds
+from router.embedding import to_unit
+from training.graph import Graph, Total
+from training.logistic import MARGIN_CLIP, log_odds
 from training.stack import sigmoid
 from training.tasks import (
     LEAST_ROWS_PER_TASK,
@@ -210,7 +212,9 @@ def test_degenerate_rows_fit_in_silence(
         "huge": lambda: np.where(np.arange(90)[:, None] == 7, 1e6, X).astype(np.float32),
     }
     tasks = np.array([f"t{i % n_tasks}" for i in range(90)], object)
-    design = replace(design, X=change[kind](), tasks=tasks)
+    X = change[kind]()
+    to_unit(X[:, : design.dimension])  # as every row of a design is
+    design = replace(design, X=X, tasks=tasks)
     assert n_tasks == len(tasks_in(design))
     member = Tasks.fit(design, 0)
     for rows in (design, make_design(40, 8)):
@@ -220,6 +224,37 @@ def test_degenerate_rows_fit_in_silence(
             sigmoid(margins), sigmoid(export(member, rows, np.ones(3))), rtol=0, atol=1e-5
         )
     assert ("", "") == capfd.readouterr()
+
+
+LIMITS = [MARGIN_CLIP, 1.0 - MARGIN_CLIP]
+
+
+@pytest.mark.parametrize(
+    ("rates", "clipped"),
+    [
+        ([[0.2, 0.7, 0.9], [0.5, 0.5, 0.99]], False),
+        ([[LIMITS[0] * 1.01, 0.5, 0.5], [0.5, 0.5, 1.0 - LIMITS[0] * 1.01]], False),
+        ([[LIMITS[0] * 0.99, 0.5, 0.5], [0.5, 0.5, 0.5]], True),
+        ([[0.5, 0.5, 0.5], [0.5, 0.5, 1.0 - LIMITS[0] * 0.99]], True),
+        ([[0.0, 1.0, 0.0], [0.0, 1.0, 1.0]], True),
+    ],
+)
+def test_the_graph_clips_rates_beyond_the_limits_and_only_those(
+    rates: list[list[float]], clipped: bool, make_design: MakeDesign, export: Export
+) -> None:
+    design = make_design(200, 3)
+    weights = np.zeros((design.X.shape[1], 2))
+    weights[0] = 40.0, -40.0  # sure of most rows, so that a mixture is as extreme as a rate
+    member = Tasks(weights, np.zeros(2), np.array(rates))
+    graph = Graph("x", design.X.shape[1], design.dimension)
+    total = Total(graph, 3)
+    member.export(total, np.eye(3))
+    graph.add("Identity", total.close(), output="z")
+    assert clipped == ("Clip" in [node.op_type for node in graph.build({"z": 3}).graph.node])
+    margins = member.margins(design)
+    bound = np.log(LIMITS[1] / LIMITS[0]) + 1e-9
+    assert (np.abs(margins) <= bound).all()
+    np.testing.assert_allclose(margins, export(member, design, np.ones(3)), rtol=0, atol=2e-4)
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])
