@@ -136,7 +136,10 @@ class WordPieces:
         return np.frombuffer(b"".join(read), _ID), [len(ids) // _ID.itemsize for ids in read]
 
     def _read(self, raw: bytes) -> bytes:
-        return self._read_around(raw) if self._special.search(raw) else self._read_words(raw)
+        for token in self._special_ids:  # a search for each is faster than one for all
+            if token in raw:
+                return self._read_around(raw)
+        return self._read_words(raw)
 
     def _read_words(self, raw: bytes) -> bytes:
         if not raw.isascii():
