@@ -22,7 +22,7 @@ from router.errors import ArtifactError, ConfigError
 from router.extractor import Extractor
 from router.lexicon import LEXICON_FILE, Lexicon
 from router.manifest import Manifest, parse_manifest
-from router.prompt import Prompt, read_prompt
+from router.prompt import read_prompt
 from router.scorer import Scorer
 
 __all__ = [
@@ -198,7 +198,7 @@ def _check_golden(folder: Path, extractor: Extractor, scorer: Scorer) -> None:
         prompts = [case["prompt"] for case in golden]
         expected = np.array([case["p_pass"] for case in golden], dtype=np.float32)
         p_pass, answer, novelty = scorer.score(extractor.extract_many(prompts))
-        alone = np.array([_score_alone(prompt, extractor, scorer) for prompt in prompts])
+        alone = np.array([scorer.score_one(extractor, read_prompt(prompt)) for prompt in prompts])
         gaps = p_pass - expected, alone - np.column_stack((p_pass, answer, novelty))
         gap = max(float(np.abs(each).max()) for each in gaps) if len(golden) else float("inf")
     except Exception as error:  # ONNX Runtime's errors share no narrower base
@@ -208,14 +208,6 @@ def _check_golden(folder: Path, extractor: Extractor, scorer: Scorer) -> None:
             f"{folder}: golden scores do not come out: expected within {GOLDEN_TOLERANCE:g}, off by {gap:.3g} over "
             f"{len(golden)} prompts; an installed library differs from the one it was fitted with, or another version wrote it"
         )
-
-
-def _score_alone(prompt: Prompt, extractor: Extractor, scorer: Scorer) -> tuple[float, ...]:
-    slot = scorer.acquire()
-    extractor.extract(read_prompt(prompt), slot.row)
-    outputs = slot.run()
-    scorer.release(slot)
-    return outputs
 
 
 def _first_difference(expected: object, found: object, path: str = "features") -> str:

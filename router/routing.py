@@ -151,12 +151,7 @@ class Router:
         model = self._model
         resolved = model.default if policy is None else model.resolve(policy)
         view = read_prompt(prompt)
-        scorer = model.scorer
-        slot = scorer.acquire()
-        model.extractor.extract(view, slot.row)
-        outputs = slot.run()
-        scorer.release(slot)
-        return model.decide(view, outputs, resolved)
+        return model.decide(view, model.scorer.score_one(model.extractor, view), resolved)
 
     def route_many(self, prompts: Sequence[Prompt], policy: Policy | None = None) -> list[Decision]:
         """Decide for many prompts at once, in less time for each.

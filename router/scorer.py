@@ -6,12 +6,16 @@ Holds an ONNX Runtime session; a run releases the interpreter's lock, and any nu
 from __future__ import annotations
 
 from struct import Struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from router.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from router.extractor import Extractor
+    from router.prompt import PromptView
 
 __all__ = ["ANSWER", "INPUT", "NOVELTY", "P_PASS", "Scorer", "Slot"]
 
@@ -77,8 +81,16 @@ class Scorer:
         p_pass, answer, novelty = self._session.run(_OUTPUTS, {INPUT: rows})
         return p_pass, answer, novelty[:, 0]
 
+    def score_one(self, extractor: Extractor, view: PromptView) -> tuple[float, ...]:
+        """Return p_pass per tier, answer per tier and novelty of one prompt: the way of a decision."""
+        slot = self.acquire()
+        extractor.extract(view, slot.row)
+        outputs = slot.run()
+        self.release(slot)
+        return outputs
+
     def acquire(self) -> Slot:
-        """Return a slot that no one else uses, to give back with `release`; there are as many as calls ever were at once.
+        """Return a slot that no one else uses, to give back with `release`; as many are kept as were ever in use.
 
         A slot that is not given back, because its call failed or its process was forked, is made anew.
         """

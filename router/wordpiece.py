@@ -79,14 +79,10 @@ class WordPieces:
         encode: Callable[[str], list[int]],
     ) -> None:
         self._encode = encode
-        found = sorted(
-            special, key=len, reverse=True
-        )  # of two that begin together, the library takes the longer
-        self._special = re.compile(b"|".join(re.escape(token.encode()) for token in found) or b"(?!)")
-        self._special_ids = {
-            token.encode(): b"" if i == unknown else i.to_bytes(_ID.itemsize, sys.byteorder)
-            for token, i in special.items()
-        }
+        self._special_ids = _as_bytes(special, unknown)
+        # Of two that begin together, the library takes the longer.
+        longest_first = sorted(self._special_ids, key=len, reverse=True)
+        self._special = re.compile(b"|".join(map(re.escape, longest_first)) or b"(?!)")
         self._characters = _Characters(tokenizer)
         self._parts = _Parts(vocabulary, unknown, prefix, most_chars, self._characters)
         self._words = _Words(self._parts)
@@ -208,10 +204,7 @@ class _Parts(dict[str, bytes]):
         super().__init__()
         self._characters = characters
         self._most_chars = most_chars
-        self._whole = {
-            token.encode(): b"" if i == unknown else i.to_bytes(_ID.itemsize, sys.byteorder)
-            for token, i in vocabulary.items()
-        }
+        self._whole = _as_bytes(vocabulary, unknown)
         start = prefix.encode()
         self._inside = {token[len(start) :]: i for token, i in self._whole.items() if token.startswith(start)}
         self._reach, self._reach_inside = _reach(self._whole), _reach(self._inside)
@@ -276,6 +269,14 @@ class _Characters(dict[int, str]):
             self.clear()
         self[code] = made
         return made
+
+
+def _as_bytes(tokens: dict[str, int], unknown: int | None) -> dict[bytes, bytes]:
+    """Return tokens in UTF-8 and their ids as bytes of an array; those of the unknown token are none."""
+    return {
+        token.encode(): b"" if i == unknown else i.to_bytes(_ID.itemsize, sys.byteorder)
+        for token, i in tokens.items()
+    }
 
 
 def _reach(tokens: dict[bytes, bytes]) -> dict[bytes, int]:
