@@ -143,6 +143,7 @@ _EXPLANATIONS = {
     "floor": "cheaper tiers are below the floor",
     "ceiling": "dearer tiers are above the ceiling",
     "allow": "the tier preferred is not allowed",
+    "cost": "the tier preferred is expected to cost more than max_cost_usd",
     "context": "the prompt is too long for a cheaper tier",
     "capability": "a cheaper tier lacks what the prompt needs",
     "novel": "unlike the prompts that the model knows",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,17 +47,22 @@ class CostModel:
             raise ValueError(f"expected usd_per_answer of {len(ladder)} tiers, found {len(usd_per_answer)}")
         return cls(tuple(tier.cost_usd(1.0 / CHARS_PER_TOKEN, 0.0) for tier in ladder.tiers), usd_per_answer)
 
-    def expected_usd(self, tier: int, n_chars: int, answer: float) -> float:
-        """Return the expected USD of a prompt on a tier.
+    def expected_usd_per_tier(self, n_chars: float, answer: Sequence[float]) -> tuple[float, ...]:
+        """Return the expected USD of a prompt on each tier.
 
         Parameters
         ----------
-        n_chars : int
+        n_chars : float
             Characters of the prompt.
-        answer : float
-            Expected cost of this answer, as a multiple of the tier's mean one.
+        answer : sequence of float
+            Expected cost of each tier's answer, as a multiple of the tier's mean one.
         """
-        return self.usd_per_answer[tier] * answer + self.usd_per_char[tier] * n_chars
+        return tuple(
+            [
+                mean * multiple + each * n_chars
+                for mean, multiple, each in zip(self.usd_per_answer, answer, self.usd_per_char, strict=True)
+            ]
+        )
 
     def expected_usd_many(self, n_chars: ArrayLike, answer: ArrayLike) -> NDArray[np.float64]:
         """Return the same for n prompts on all tiers, float64 (n, k); arguments are (n,) and (n, k).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -12,7 +12,7 @@ __all__ = ["Decision", "Reason"]
 class Reason(StrEnum):
     """Why a decision names the tier it names. Closed: every decision carries exactly one.
 
-    The first two are the ordinary case; the next three are the policy's doing; the rest escalate, because
+    The first two are the ordinary case; the next four are the policy's doing; the rest escalate, because
     the router is not entitled to be sure.
     """
 
@@ -26,6 +26,8 @@ class Reason(StrEnum):
     """The tier chosen by the model, or the best one, lies above the policy's ceiling."""
     ALLOW = "allow"
     """The tier chosen by the model, or the best one, is not on the policy's list."""
+    COST = "cost"
+    """The tier that would have been chosen is expected to cost more than the policy allows."""
     CONTEXT = "context"
     """The prompt is too long for the context window of the tier that would have been chosen."""
     CAPABILITY = "capability"
@@ -62,6 +64,8 @@ class Decision:
         0 is like the training data, 1 is unlike any of it.
     model_id : str
         Which artefact decided.
+    tier_cost_usd : tuple of float
+        The same expectation for each tier, cheapest first; the saving is the last of them less `expected_cost_usd`.
     """
 
     tier: str
@@ -73,8 +77,20 @@ class Decision:
     expected_cost_usd: float
     novelty: float
     model_id: str
+    tier_cost_usd: tuple[float, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the decision as plain data, ready for JSON."""
-        fields = asdict(self)
-        return {**fields, "p_pass": list(self.p_pass), "reason": self.reason.value}
+        # By hand: dataclasses.asdict copies deeply, and takes as long as a third of a decision.
+        return {
+            "tier": self.tier,
+            "index": self.index,
+            "model": self.model,
+            "p_pass": list(self.p_pass),
+            "predicted": self.predicted,
+            "reason": self.reason.value,
+            "expected_cost_usd": self.expected_cost_usd,
+            "novelty": self.novelty,
+            "model_id": self.model_id,
+            "tier_cost_usd": list(self.tier_cost_usd),
+        }

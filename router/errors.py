@@ -25,10 +25,20 @@ class RouterError(Exception):
 
 
 class RequestError(RouterError):
-    """The caller asked for something impossible, such as an unknown tier."""
+    """The caller asked for something impossible, such as an unknown tier.
+
+    Attributes
+    ----------
+    field : str or None
+        Which argument is at fault, such as "floor".
+    """
 
     http_status = 422
     exit_code = 2
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class ConfigError(RouterError):

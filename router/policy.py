@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from math import inf
 from numbers import Real
 from typing import Any
 
@@ -36,6 +37,8 @@ class Policy:
         Cheapest and dearest tier that may be chosen.
     allow : tuple of str or None
         Tiers that may be chosen; any iterable of names is taken.
+    max_cost_usd : float or None
+        Tiers whose expected cost for the prompt is above it are passed over. Where all are, the cheapest is chosen.
 
     Raises
     ------
@@ -48,27 +51,37 @@ class Policy:
     floor: str | None = None
     ceiling: str | None = None
     allow: tuple[str, ...] | None = None
+    max_cost_usd: float | None = None
 
     def __post_init__(self) -> None:
         if self.max_regret is not None and self.epsilon is not None:
-            raise RequestError("policy: expected one of max_regret and epsilon, found both; drop one")
+            raise RequestError(
+                "policy: expected one of max_regret and epsilon, found both; drop one", "epsilon"
+            )
         for name in ("max_regret", "epsilon"):
             value = getattr(self, name)
             if value is None:
                 continue
             number: Any = value  # numpy's numbers are Real too, and typeshed gives Real no order
             if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 <= number <= 1.0:
-                raise RequestError(f"policy: {name} is a number from 0 to 1; found {value!r}")
+                raise RequestError(f"policy: {name} is a number from 0 to 1; found {value!r}", name)
+        cost: Any = self.max_cost_usd
+        if cost is not None:
+            is_number = isinstance(cost, Real) and not isinstance(cost, bool)
+            if not is_number or not 0.0 < float(cost) < inf:
+                raise RequestError(
+                    f"policy: max_cost_usd is a number of USD above 0; found {cost!r}", "max_cost_usd"
+                )
         for name in ("floor", "ceiling"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
-                raise RequestError(f"policy: {name} is the name of a tier; found {value!r}")
+                raise RequestError(f"policy: {name} is the name of a tier; found {value!r}", name)
         if self.allow is not None:
             names = (self.allow,) if isinstance(self.allow, str) else self.allow
             names = tuple(names) if isinstance(names, Iterable) else ()
             if not names or not all(isinstance(name, str) for name in names):
                 raise RequestError(
-                    "policy: allow is a list of tier names, at least one; leave it out to allow all"
+                    "policy: allow is a list of tier names, at least one; leave it out to allow all", "allow"
                 )
             object.__setattr__(self, "allow", names)
 
@@ -103,7 +116,8 @@ def resolve_bounds(policy: Policy, names: Sequence[str]) -> Bounds:
     if floor > ceiling:
         raise RequestError(
             f"policy: floor {policy.floor} is dearer than ceiling {policy.ceiling}; "
-            f"tiers from cheapest to dearest: {', '.join(names)}"
+            f"tiers from cheapest to dearest: {', '.join(names)}",
+            "floor",
         )
     permitted = range(floor, ceiling + 1)
     if policy.allow is None:
@@ -113,7 +127,8 @@ def resolve_bounds(policy: Policy, names: Sequence[str]) -> Bounds:
     if not kept:
         raise RequestError(
             f"policy: no tier is left: allow is {', '.join(policy.allow)}, floor {names[floor]}, "
-            f"ceiling {names[ceiling]}"
+            f"ceiling {names[ceiling]}",
+            "allow",
         )
     return Bounds(kept, floor, ceiling)
 
@@ -125,7 +140,8 @@ def _position(name: str, field: str, names: Sequence[str]) -> int:
         close = get_close_matches(name, names, n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
         raise RequestError(
-            f"policy: {field} names an unknown tier {name!r}{hint}; known tiers: {', '.join(names)}"
+            f"policy: {field} names an unknown tier {name!r}{hint}; known tiers: {', '.join(names)}",
+            field,
         ) from None
 
 
@@ -147,8 +163,8 @@ def choose(
     bounds : Bounds
         What the policy permits.
     obstacles : sequence of (Reason or None)
-        Per tier, why it cannot serve this prompt; empty where all can. If no permitted tier can, the
-        obstacles are passed over upwards: the dearest permitted tier is chosen, with its obstacle as the
+        Per tier, why it cannot serve this prompt; empty where all can. If no permitted tier can, the cheapest
+        of those that merely cost too much is chosen, else the dearest permitted one, with its obstacle as the
         reason.
     escalate : Reason or None
         Why the router is not entitled to be sure; sends the prompt to the dearest permitted tier that can
@@ -168,7 +184,8 @@ def choose(
         return predicted, predicted, Reason.SUFFICIENT if predicted < top else Reason.NEEDED
     able = [k for k in permitted if not obstacles[k]] if obstacles else permitted
     if not able:
-        return permitted[-1], predicted, obstacles[permitted[-1]] or Reason.CAPABILITY
+        index = next((k for k in permitted if obstacles[k] is Reason.COST), permitted[-1])
+        return index, predicted, obstacles[index] or Reason.CAPABILITY
     if escalate is not None:
         return able[-1], predicted, escalate
     within_reach = max(p_pass[k] for k in able)

@@ -1,23 +1,21 @@
-"""The router: an opened artefact that decides.
-
-An opened artefact does not change, so any number of threads may share it; `Router.reload` puts another one in its
-place.
-"""
+"""The router: prompts in, decisions out, by a model that can be replaced while it decides."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from router.decision import Decision, Reason
-from router.policy import Bounds, Policy, choose, resolve_bounds
+from router.decision import Decision
+from router.demand import read_demand
+from router.model import Model
+from router.policy import Policy
 from router.prompt import Prompt, PromptView, read_prompt
-from router.tiers import CHARS_PER_TOKEN, Tier
+from router.tiers import Tier
 
 if TYPE_CHECKING:
     from router.extractor import Extractor
@@ -25,10 +23,6 @@ if TYPE_CHECKING:
     from router.scorer import Scorer
 
 __all__ = ["Router", "route"]
-
-_DEFAULT_POLICY = Policy()
-_MAX_RESOLVED = 1024
-_AT_ONCE = 256  # prompts; more are no faster, and take memory
 
 
 class Router:
@@ -41,7 +35,7 @@ class Router:
     __slots__ = ("_model",)
 
     def __init__(self, manifest: Manifest, extractor: Extractor, scorer: Scorer) -> None:
-        self._model = _Model(manifest, extractor, scorer)
+        self._model = Model(manifest, extractor, scorer)
 
     @classmethod
     def load(cls, location: str | os.PathLike[str] | None = None) -> Router:
@@ -78,7 +72,12 @@ class Router:
         ArtifactError, ConfigError
             As `load`; nothing has changed then.
         """
-        self._model = _Model(*_open(location))  # one assignment: no call sees half of a model
+        self._model = Model(*_open(location))  # one assignment: no call sees half of a model
+
+    @property
+    def model(self) -> Model:
+        """The model that decides now; it stays what it is when the router is given another."""
+        return self._model
 
     @property
     def manifest(self) -> Manifest:
@@ -136,22 +135,43 @@ class Router:
         answer = model.score(views)[1]
         return model.manifest.costs.expected_usd_many([view.n_chars for view in views], answer)
 
-    def route(self, prompt: Prompt, policy: Policy | None = None) -> Decision:
+    def route(
+        self,
+        prompt: Prompt,
+        policy: Policy | None = None,
+        *,
+        needs: Iterable[str] = (),
+        tools: Sequence[Mapping[str, Any]] = (),
+        context_tokens: int | None = None,
+    ) -> Decision:
         """Decide which tier a prompt goes to.
 
         Never raises on any string: an empty, huge, garbled or novel one gets a decision, with a reason.
+
+        Parameters
+        ----------
+        prompt : str or list of chat messages
+        policy : Policy, optional
+            What the caller asks for.
+        needs : iterable of str
+            Capabilities that the tier must have, such as "json", beyond "tools" and "vision" where messages show them.
+        tools : list of mappings
+            Definitions of tools that go to the model with the prompt: they need "tools", and cost their length.
+        context_tokens : int, optional
+            Tokens of the whole input, where the caller has counted them; by default four characters are a token.
 
         Raises
         ------
         TypeError
             The prompt is neither a string nor a list of chat messages, or the policy is no Policy.
         RequestError
-            The policy names an unknown tier or leaves none.
+            The policy names an unknown tier or leaves none, or another argument is of the wrong form.
         """
         model = self._model
-        resolved = model.default if policy is None else model.resolve(policy)
+        resolved = model.resolve(policy)
         view = read_prompt(prompt)
-        return model.decide(view, model.scorer.score_one(model.extractor, view), resolved)
+        demand = read_demand(view, needs, tools, context_tokens)
+        return model.decide(view, model.read_one(view), resolved, demand)
 
     def route_many(self, prompts: Sequence[Prompt], policy: Policy | None = None) -> list[Decision]:
         """Decide for many prompts at once, in less time for each.
@@ -165,105 +185,10 @@ class Router:
             As `route`; nothing is decided then.
         """
         model = self._model
-        resolved = model.default if policy is None else model.resolve(policy)
+        resolved = model.resolve(policy)
         views = _read_prompts(prompts)
-        p_pass, answer, novelty = model.score(views)
-        outputs = np.column_stack((p_pass, answer, novelty)).tolist()
-        return [model.decide(view, tuple(o), resolved) for view, o in zip(views, outputs, strict=True)]
-
-
-_Resolved = tuple[float, Bounds, Reason | None]
-"""A policy as epsilon, bounds and the reason to escalate, if any."""
-
-
-class _Model:
-    """An opened artefact, with what decisions look up worked out."""
-
-    __slots__ = (
-        "_limits", "_n_tiers", "_novelty_threshold", "_resolved", "_tiers", "_usd", "default", "extractor", "manifest", "model_id",
-        "scorer",
-    )  # fmt: skip
-
-    def __init__(self, manifest: Manifest, extractor: Extractor, scorer: Scorer) -> None:
-        self.manifest = manifest
-        self.extractor = extractor
-        self.scorer = scorer
-        tiers = manifest.ladder.tiers
-        # Attributes of attributes cost 20 ns each, and a decision has the time of a thousand.
-        self.model_id = manifest.model_id
-        self._n_tiers = len(tiers)
-        self._tiers = tuple((tier.name, tier.model) for tier in tiers)
-        self._usd = manifest.costs.expected_usd
-        self._novelty_threshold = manifest.novelty_threshold
-        self._limits = tuple(
-            (tier.context_window, None if tier.capabilities is None else frozenset(tier.capabilities))
-            for tier in tiers
-        )
-        if all(limit == (None, None) for limit in self._limits):
-            self._limits = ()
-        self._resolved: dict[Policy, _Resolved] = {}
-        self.default = self.resolve(_DEFAULT_POLICY)
-
-    def score(
-        self, views: Sequence[PromptView]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Return p_pass and answer, float32 (n, k), and novelty float32 (n,)."""
-        if not views:
-            none = np.empty((0, self._n_tiers), np.float32)
-            return none, none, np.empty(0, np.float32)
-        # In blocks: ONNX Runtime keeps the memory of the largest call for good.
-        blocks = [views[i : i + _AT_ONCE] for i in range(0, len(views), _AT_ONCE)]
-        outputs = [self.scorer.score(self.extractor.extract_views(block)) for block in blocks]
-        p_pass, answer, novelty = map(np.concatenate, zip(*outputs, strict=True))
-        return p_pass, answer, novelty
-
-    def resolve(self, policy: Policy) -> _Resolved:
-        """Return what a policy means on this model's ladder, by its certificate."""
-        if not isinstance(policy, Policy):
-            raise TypeError(f"a policy is a router.Policy; found {type(policy).__name__}")
-        resolved = self._resolved.get(policy)
-        if resolved is None:
-            escalate = None
-            epsilon = policy.epsilon
-            if policy.max_regret is not None:
-                epsilon = self.manifest.certificate.epsilon_for(policy.max_regret)
-                if epsilon is None:
-                    escalate, epsilon = Reason.UNCERTIFIED, 0.0
-            elif epsilon is None:
-                epsilon = self.manifest.default_epsilon
-            resolved = (epsilon, resolve_bounds(policy, self.manifest.ladder.names), escalate)
-            if len(self._resolved) >= _MAX_RESOLVED:  # callers may make a policy per request
-                self._resolved.clear()
-            self._resolved[policy] = resolved
-        return resolved
-
-    def decide(self, view: PromptView, outputs: tuple[float, ...], resolved: _Resolved) -> Decision:
-        """Choose a tier, given what the graph says: p_pass per tier, answer per tier, and novelty."""
-        n_tiers = self._n_tiers
-        p_pass, novelty = outputs[:n_tiers], outputs[-1]
-        epsilon, bounds, escalate = resolved
-        if not view.n_images and (not view.text or view.text.isspace()):
-            escalate = Reason.EMPTY
-        elif escalate is None and not novelty <= self._novelty_threshold:  # a NaN escalates, too
-            escalate = Reason.NOVEL
-        obstacles = self._obstacles(view) if self._limits else ()
-        index, predicted, reason = choose(p_pass, epsilon, bounds, obstacles, escalate)
-        name, model = self._tiers[index]
-        usd = self._usd(index, view.n_chars, outputs[n_tiers + index])
-        return Decision(name, index, model, p_pass, predicted, reason, usd, novelty, self.model_id)
-
-    def _obstacles(self, view: PromptView) -> list[Reason | None]:
-        needs = {name for name, n in (("tools", view.n_tool_turns), ("vision", view.n_images)) if n}
-        tokens = view.n_chars / CHARS_PER_TOKEN
-        obstacles: list[Reason | None] = []
-        for context_window, capabilities in self._limits:
-            if context_window is not None and tokens > context_window:
-                obstacles.append(Reason.CONTEXT)
-            elif capabilities is not None and not needs <= capabilities:
-                obstacles.append(Reason.CAPABILITY)
-            else:
-                obstacles.append(None)
-        return obstacles
+        outputs = model.read_many(views)
+        return [model.decide(view, o, resolved) for view, o in zip(views, outputs, strict=True)]
 
 
 def _read_prompts(prompts: Sequence[Prompt]) -> list[PromptView]:

@@ -13,7 +13,7 @@ TOLERANCE = 2e-5  # a lexicon adds up two thousand tokens in float32; without on
 
 def is_on_the_border(router: Router, decision: Decision, policy: Policy | None = None) -> bool:
     """Whether rounding can move a decision: a loss is as good as epsilon, or novelty as good as its threshold."""
-    epsilon, _, _ = router._model.resolve(policy or Policy())
+    epsilon = router.model.resolve(policy).epsilon
     losses = [best - p - epsilon for best, p in permutations(decision.p_pass, 2)]
     return min(map(abs, [*losses, decision.novelty - router.manifest.novelty_threshold])) < TOLERANCE
 
@@ -27,6 +27,7 @@ def assert_alike(router: Router, expected: Decision, found: Decision, policy: Po
     chosen = [(d.tier, d.index, d.model, d.predicted, d.reason, d.model_id) for d in (expected, found)]
     assert chosen[0] == chosen[1]
     np.testing.assert_allclose(expected.expected_cost_usd, found.expected_cost_usd, rtol=1e-4)
+    np.testing.assert_allclose(expected.tier_cost_usd, found.tier_cost_usd, rtol=1e-4)
 
 
 def assert_all_alike(

@@ -32,12 +32,12 @@ def tables(draw: st.DrawFn) -> tuple[CostModel, list[int], list[list[float]]]:
 
 def test_costs_by_hand() -> None:
     # 400 characters are 100 tokens.
-    assert pytest.approx(100 * 2e-6 + 50 * 10e-6) == COSTS.expected_usd(0, 400, 1.0)
-    assert pytest.approx(100 * 4e-6 + 100 * 20e-6) == COSTS.expected_usd(1, 400, 1.0)
-    assert pytest.approx(100 * 4e-6 + 250 * 20e-6) == COSTS.expected_usd(1, 400, 2.5)
-    assert pytest.approx(50 * 10e-6) == COSTS.expected_usd(0, 0, 1.0)
-    assert pytest.approx(100 * 2e-6) == COSTS.expected_usd(0, 400, 0.0)
-    assert 0.0 == COSTS.expected_usd(1, 0, 0.0)
+    assert pytest.approx(100 * 2e-6 + 50 * 10e-6) == COSTS.expected_usd_per_tier(400, [1.0, 1.0])[0]
+    assert pytest.approx(100 * 4e-6 + 100 * 20e-6) == COSTS.expected_usd_per_tier(400, [1.0, 1.0])[1]
+    assert pytest.approx(100 * 4e-6 + 250 * 20e-6) == COSTS.expected_usd_per_tier(400, [2.5, 2.5])[1]
+    assert pytest.approx(50 * 10e-6) == COSTS.expected_usd_per_tier(0, [1.0, 1.0])[0]
+    assert pytest.approx(100 * 2e-6) == COSTS.expected_usd_per_tier(400, [0.0, 0.0])[0]
+    assert 0.0 == COSTS.expected_usd_per_tier(0, [0.0, 0.0])[1]
 
 
 def test_many_costs_by_hand() -> None:
@@ -70,10 +70,7 @@ def test_prompts_by_hand() -> None:
 @given(tables())
 def test_many_are_one_by_one_to_the_last_bit(table: tuple[CostModel, list[int], list[list[float]]]) -> None:
     costs, chars, answers = table
-    expected = [
-        [costs.expected_usd(k, n, answer) for k, answer in enumerate(row)]
-        for n, row in zip(chars, answers, strict=True)
-    ]
+    expected = [list(costs.expected_usd_per_tier(n, row)) for n, row in zip(chars, answers, strict=True)]
     for kind in (np.float32, np.float64, list):
         given_answers: Any = answers if kind is list else np.array(answers, kind)
         found = costs.expected_usd_many(chars, given_answers)

@@ -12,7 +12,7 @@ import pytest
 from router import Decision, Reason, Router
 from router.cli import _EXPLANATIONS
 
-DECISION = Decision("small", 0, "tiny", (0.5, 0.75), 1, Reason.CEILING, 1e-6, 0.25, "tw-1")
+DECISION = Decision("small", 0, "tiny", (0.5, 0.75), 1, Reason.CEILING, 1e-6, 0.25, "tw-1", (1e-6, 2e-6))
 
 
 def test_a_decision_cannot_be_changed() -> None:
@@ -47,6 +47,7 @@ def test_the_dictionary_is_plain_data() -> None:
         "expected_cost_usd": 1e-6,
         "novelty": 0.25,
         "model_id": "tw-1",
+        "tier_cost_usd": [1e-6, 2e-6],
     }
     found = DECISION.to_dict()
     assert expected == found
@@ -59,9 +60,9 @@ def test_the_dictionary_is_plain_data() -> None:
 def test_a_real_decision_is_ready_for_json(toy_router: Router, prompt: str) -> None:
     found = toy_router.route(prompt).to_dict()
     assert found == json.loads(json.dumps(found, allow_nan=False))
-    expected = [str, int, str, list, int, str, float, float, str]
+    expected = [str, int, str, list, int, str, float, float, str, list]
     assert expected == [type(value) for value in found.values()]
-    assert {float} == set(map(type, found["p_pass"]))
+    assert {float} == set(map(type, [*found["p_pass"], *found["tier_cost_usd"]]))
 
 
 def test_the_reasons_are_closed_and_each_is_explained() -> None:
@@ -71,6 +72,7 @@ def test_the_reasons_are_closed_and_each_is_explained() -> None:
         "floor",
         "ceiling",
         "allow",
+        "cost",
         "context",
         "capability",
         "novel",

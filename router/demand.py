@@ -1,0 +1,81 @@
+"""What a call needs beyond what its prompt shows. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from router.errors import RequestError
+from router.prompt import PromptView
+from router.tiers import CHARS_PER_TOKEN
+
+__all__ = ["Demand", "read_demand"]
+
+MAX_TOKENS = 10**12
+"""More than any context window; a number that an int64 and a float hold."""
+
+
+class Demand(NamedTuple):
+    """What tiers are held against, besides the pass probability.
+
+    Attributes
+    ----------
+    n_chars : float
+        Length of the whole input in characters, at four a token where tokens were given.
+    needs : frozenset of str
+        Capabilities, such as "tools", "vision", "json".
+    """
+
+    n_chars: float
+    needs: frozenset[str]
+
+
+def read_demand(
+    view: PromptView,
+    needs: Iterable[str] = (),
+    tools: Sequence[Mapping[str, Any]] = (),
+    context_tokens: int | None = None,
+) -> Demand | None:
+    """Return what a call needs, or None if that is what its prompt shows. Pure.
+
+    Parameters
+    ----------
+    needs : iterable of str
+        Capabilities that the tier must have.
+    tools : list of mappings
+        Definitions of tools, as sent to the model; they need the capability "tools", and count as input.
+    context_tokens : int or None
+        Tokens of the whole input where the caller knows them; else characters are counted.
+
+    Raises
+    ------
+    RequestError
+        A value is of another form.
+    """
+    if not needs and not tools and context_tokens is None:
+        return None
+    if isinstance(needs, str) or not isinstance(needs, Iterable):
+        raise RequestError(f"needs is a list of capabilities; found {type(needs).__name__}", field="needs")
+    needed = list(needs)
+    if not all(isinstance(name, str) for name in needed):
+        raise RequestError("needs is a list of capabilities, each a str", field="needs")
+    n_chars: float = view.n_chars
+    if tools:
+        try:
+            n_chars += len(json.dumps(list(tools), ensure_ascii=False, separators=(",", ":")))
+        except (TypeError, ValueError, RecursionError):
+            raise RequestError("tools is a list of definitions that JSON can hold", field="tools") from None
+        needed.append("tools")
+    if context_tokens is not None:
+        if (
+            isinstance(context_tokens, bool)
+            or not isinstance(context_tokens, int)
+            or not 0 <= context_tokens <= MAX_TOKENS
+        ):
+            raise RequestError(
+                f"context_tokens is a number of tokens, 0 or more; found {context_tokens!r}",
+                field="context_tokens",
+            )
+        n_chars = context_tokens * CHARS_PER_TOKEN
+    return Demand(n_chars, frozenset(needed))
