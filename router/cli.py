@@ -1,4 +1,4 @@
-"""The user's commands: `tierwise route`, `tierwise inspect`; `python -m router` is the same.
+"""The user's commands: `tierwise route`, `tierwise inspect`, `tierwise serve`; `python -m router` is the same.
 
 Answers go to stdout, errors to stderr. Exit codes: 0 done, 1 failure, 2 a request that cannot be answered,
 3 a file that is wrong, 130 interrupted.
@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
-from router import Decision, Policy, RequestError, Router, RouterError, __version__
+from router import ConfigError, Policy, RequestError, Router, RouterError, __version__
 
 __all__ = ["main"]
 
@@ -23,12 +25,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     options = _parser().parse_args(arguments)
     try:
-        text: str = options.run(options)
+        text: str | None = options.run(options)
     except RouterError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    if text is None:
+        return 0
     # A prompt may carry what the terminal's encoding cannot; an answer is still owed.
     sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
     return 0
@@ -71,6 +75,21 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--floor", metavar="TIER", help="cheapest tier that may be chosen")
     command.add_argument("--ceiling", metavar="TIER", help="dearest tier that may be chosen")
     command.add_argument("--allow", metavar="TIER,...", help="tiers that may be chosen")
+    command.add_argument(
+        "--max-cost-usd", type=float, metavar="USD", help="pass over tiers that are expected to cost more"
+    )
+    command.add_argument(
+        "--needs", metavar="CAPABILITY,...", help="what the tier must be able to do, such as json"
+    )
+    command.add_argument(
+        "--context-tokens",
+        type=int,
+        metavar="N",
+        help="tokens of the whole input (default: four characters are one)",
+    )
+    command.add_argument(
+        "--url", help="ask a running `tierwise serve` instead; a key for it is read from $TIERWISE_API_KEY"
+    )
     command.add_argument("--json", action="store_true", help="print the decision as one JSON object")
     command.set_defaults(run=_route)
 
@@ -80,7 +99,76 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--json", action="store_true", help="print the manifest as one JSON object")
     command.set_defaults(run=_inspect)
+
+    command = commands.add_parser("serve", help="answer the same questions over HTTP")
+    _add_serve_options(command)
+    command.set_defaults(run=_serve)
     return parser
+
+
+def _add_serve_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--model", metavar="DIR", help="artefact (default: $TIERWISE_MODEL or the packaged model)"
+    )
+    command.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: this machine only)"
+    )
+    command.add_argument("--port", type=int, default=8080, help="0 is any free one (default: 8080)")
+    command.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
+    keys = command.add_argument_group("who may ask")
+    keys.add_argument("--keys", metavar="FILE", help="API keys, one a line; else $TIERWISE_API_KEYS")
+    keys.add_argument(
+        "--admin-keys", metavar="FILE", help="keys that may reload the model, too; else $TIERWISE_ADMIN_KEYS"
+    )
+    keys.add_argument("--without-keys", action="store_true", help="let other machines ask without a key")
+    keys.add_argument(
+        "--cors-origin",
+        action="append",
+        default=[],
+        metavar="SITE",
+        help="let this site's pages ask; repeatable",
+    )
+    limits = command.add_argument_group("limits, each per process")
+    for flag, kind, default, text in (
+        ("--max-body-bytes", int, 1024 * 1024, "of a request, or a line of a stream"),
+        ("--max-items", int, 1024, "requests in one batch"),
+        ("--max-in-flight", int, 128, "requests waiting for their answer; more get 503"),
+        ("--max-batches", int, 32, "batches and streams at a time; more get 429"),
+        ("--max-connections", int, 1024, "open connections; more get 503"),
+        ("--header-timeout", float, 10.0, "seconds for the head of a request"),
+        ("--read-timeout", float, 30.0, "seconds for its body, and for taking the answer"),
+        ("--keep-alive", float, 60.0, "seconds that a connection may be idle"),
+    ):
+        limits.add_argument(
+            flag, type=kind, default=default, metavar="N", help=f"{text} (default: {default})"
+        )
+    running = command.add_argument_group("running")
+    running.add_argument(
+        "--drain-seconds",
+        type=float,
+        default=30.0,
+        metavar="N",
+        help="for requests under way when stopped (default: 30)",
+    )
+    running.add_argument(
+        "--drain-delay", type=float, default=0.0, metavar="N",
+        help="seconds to go on serving while not ready, when stopped (default: 0)",
+    )  # fmt: skip
+    running.add_argument(
+        "--log", choices=("auto", "json", "text", "off"), default="auto",
+        help="a line per request on standard error; off keeps other events (default: text on a terminal, else json)",
+    )  # fmt: skip
+    running.add_argument("--log-prompts", action="store_true", help="have prompts in the log")
+
+
+def _serve(options: argparse.Namespace) -> None:
+    try:
+        from router.serving.command import run
+    except ImportError as error:
+        raise ConfigError(
+            f"serve needs more packages ({error.name}): pip install 'tierwise[serve]'"
+        ) from None
+    run(options)
 
 
 def _route(options: argparse.Namespace) -> str:
@@ -96,16 +184,40 @@ def _route(options: argparse.Namespace) -> str:
         epsilon=options.epsilon,
         floor=options.floor,
         ceiling=options.ceiling,
-        allow=None if options.allow is None else tuple(name.strip() for name in options.allow.split(",")),
+        allow=None if options.allow is None else _names(options.allow),
+        max_cost_usd=options.max_cost_usd,
     )
-    router = Router.load(options.model)
-    try:
-        decision = router.route(prompt, policy)
-    except TypeError as error:
-        raise RequestError(f"--messages {options.messages}: {error}") from None
-    if options.json:
-        return json.dumps(decision.to_dict())
-    return _render_decision(router, decision)
+    needs = () if options.needs is None else _names(options.needs)
+    if options.url is not None:
+        decision = _ask(options, prompt, policy, needs)
+        tiers = decision["tiers"]
+    else:
+        router = Router.load(options.model)
+        try:
+            decided = router.route(prompt, policy, needs=needs, context_tokens=options.context_tokens)
+        except TypeError as error:
+            raise RequestError(f"--messages {options.messages}: {error}") from None
+        decision, tiers = decided.to_dict(), router.model.names
+    return json.dumps(decision) if options.json else _render_decision(tiers, decision)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
+
+
+def _ask(options: argparse.Namespace, prompt: Any, policy: Policy, needs: tuple[str, ...]) -> dict[str, Any]:  # noqa: ANN401
+    from router.client import route_remotely
+
+    if options.model is not None:
+        raise RequestError("route: expected one of --model and --url, found both; drop one")
+    asked = {name: value for name, value in asdict(policy).items() if value is not None}
+    body = {
+        "prompt" if isinstance(prompt, str) else "messages": prompt,
+        **({"policy": asked} if asked else {}),
+        **({"needs": needs} if needs else {}),
+        **({} if options.context_tokens is None else {"context_tokens": options.context_tokens}),
+    }
+    return route_remotely(options.url, body, os.environ.get("TIERWISE_API_KEY") or None)
 
 
 def _read_messages(path: str) -> Any:  # noqa: ANN401 - what the file holds is checked by the router
@@ -123,16 +235,19 @@ def _read_messages(path: str) -> Any:  # noqa: ANN401 - what the file holds is c
     return messages
 
 
-def _render_decision(router: Router, decision: Decision) -> str:
-    width = max(len(tier.name) for tier in router.tiers)
+def _render_decision(tiers: Sequence[str], decision: Mapping[str, Any]) -> str:
+    width = max(map(len, tiers))
     lines = [
-        f"{decision.tier} ({decision.model}): {decision.reason.value}, {_EXPLANATIONS[decision.reason.value]}"
+        f"{decision['tier']} ({decision['model']}): {decision['reason']}, {_EXPLANATIONS[decision['reason']]}"
     ]
-    for k, (tier, p) in enumerate(zip(router.tiers, decision.p_pass, strict=True)):
-        mark = ">" if k == decision.index else " "
-        lines.append(f" {mark} {tier.name:<{width}}  p(pass) {p:.3f}  {'█' * round(20 * p)}")
+    for k, (tier, p, usd) in enumerate(
+        zip(tiers, decision["p_pass"], decision["tier_cost_usd"], strict=True)
+    ):
+        mark = ">" if k == decision["index"] else " "
+        lines.append(f" {mark} {tier:<{width}}  p(pass) {p:.3f}  {'█' * round(20 * p):<20}  ${usd:.6f}")
     lines.append(
-        f"   expected cost ${decision.expected_cost_usd:.6f}, novelty {decision.novelty:.3f}, model {decision.model_id}"
+        f"   expected cost ${decision['expected_cost_usd']:.6f}, novelty {decision['novelty']:.3f}, "
+        f"model {decision['model_id']}"
     )
     return "\n".join(lines)
 

@@ -59,13 +59,15 @@ class Model:
         What the artefact says of itself.
     model_id : str
         Names the model's content.
+    names : tuple of str
+        Names of the tiers, cheapest first.
     default : Resolved
         What it means to ask for nothing.
     """
 
     __slots__ = (
         "_limits", "_n_tiers", "_novelty_threshold", "_resolved", "_tiers", "_usd", "default", "extractor", "manifest", "model_id",
-        "scorer",
+        "names", "scorer",
     )  # fmt: skip
 
     def __init__(self, manifest: Manifest, extractor: Extractor, scorer: Scorer) -> None:
@@ -75,6 +77,7 @@ class Model:
         tiers = manifest.ladder.tiers
         # Attributes of attributes cost 20 ns each, and a decision has the time of a thousand.
         self.model_id = manifest.model_id
+        self.names = manifest.ladder.names
         self._n_tiers = len(tiers)
         self._tiers = tuple((tier.name, tier.model) for tier in tiers)
         self._usd = manifest.costs.expected_usd_per_tier
@@ -112,7 +115,7 @@ class Model:
                     escalate, epsilon = Reason.UNCERTIFIED, 0.0
             elif epsilon is None:
                 epsilon = self.manifest.default_epsilon
-            bounds = resolve_bounds(policy, self.manifest.ladder.names)
+            bounds = resolve_bounds(policy, self.names)
             resolved = Resolved(epsilon, bounds, policy.max_cost_usd, escalate)
             if len(self._resolved) >= _MAX_RESOLVED:  # callers may make a policy per request
                 self._resolved.clear()

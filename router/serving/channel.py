@@ -1,0 +1,112 @@
+"""What a worker and the process that looks after it say to one another: JSON through a pipe.
+
+The supervisor says `prepare`, `commit`, `forget`, and `reloaded` or `refused` to whoever asked; a worker says `ready`,
+`reload`, `prepared`, `unprepared` and `committed`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+from router.errors import ArtifactError, RouterError
+from router.serving.service import Reloaded, Service
+
+__all__ = ["Channel", "receive", "send"]
+
+Message = dict[str, Any]
+
+
+def send(pipe: Connection, say: str, **fields: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
+    """Send a message."""
+    pipe.send_bytes(json.dumps({"say": say, **fields}).encode())
+
+
+def receive(pipe: Connection) -> Message:
+    """Return the next message.
+
+    Raises
+    ------
+    EOFError, OSError
+        The other end is gone.
+    """
+    message: Message = json.loads(pipe.recv_bytes())
+    return message
+
+
+class Channel:
+    """A worker's end.
+
+    Parameters
+    ----------
+    pipe : Connection
+        To the supervisor.
+    """
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._asked: asyncio.Future[Reloaded] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def attach(self, service: Service, stop: Callable[[], None]) -> None:
+        """Say that the service is ready, and do what the supervisor says from now on.
+
+        Parameters
+        ----------
+        stop : callable
+            Called when the supervisor is gone.
+        """
+        loop = asyncio.get_running_loop()
+
+        def on_readable() -> None:
+            try:
+                message = receive(self._pipe)
+            except (EOFError, OSError):
+                loop.remove_reader(self._pipe.fileno())
+                stop()
+                return
+            self._obey(service, message)
+
+        loop.add_reader(self._pipe.fileno(), on_readable)
+        send(self._pipe, "ready", model_id=service.model.model_id)
+
+    async def reload(self) -> Reloaded:
+        """Ask for a reload of all workers.
+
+        Raises
+        ------
+        RouterError
+            One of them cannot use the model; none has changed.
+        """
+        self._asked = asyncio.get_running_loop().create_future()
+        send(self._pipe, "reload")
+        return await self._asked
+
+    def _obey(self, service: Service, message: Message) -> None:
+        match message["say"]:
+            case "prepare":
+                task = asyncio.ensure_future(self._prepare(service))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            case "commit":
+                service.commit()
+                send(self._pipe, "committed")
+            case "forget":
+                service.forget()
+            case "reloaded":
+                if self._asked is not None:
+                    self._asked.set_result(
+                        Reloaded(message["model_id"], message["previous_model_id"], message["workers"])
+                    )
+            case "refused":
+                if self._asked is not None:
+                    self._asked.set_exception(ArtifactError(message["detail"]))
+
+    async def _prepare(self, service: Service) -> None:
+        try:
+            send(self._pipe, "prepared", model_id=await service.prepare())
+        except RouterError as error:
+            send(self._pipe, "unprepared", detail=str(error))

@@ -1,0 +1,53 @@
+"""`tierwise serve`: options in, a service running."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import fields
+
+from router.artifact import MODEL_VARIABLE, find_artifact
+from router.serving.limits import Limits
+from router.serving.process import serve
+from router.serving.settings import Settings, bind, read_access
+from router.serving.workers import serve_with_workers
+
+__all__ = ["run"]
+
+
+def run(options: argparse.Namespace) -> None:
+    """Serve until a signal says to stop.
+
+    Raises
+    ------
+    RouterError
+        An option, a file of keys or the model is wrong, or the address is taken.
+    """
+    log = options.log
+    if log == "auto":
+        log = "text" if sys.stderr.isatty() else "json"
+    settings = Settings(
+        model=options.model,
+        host=options.host,
+        port=options.port,
+        workers=options.workers,
+        keys_file=options.keys,
+        admin_keys_file=options.admin_keys,
+        without_keys=options.without_keys,
+        limits=Limits(**{field.name: getattr(options, field.name) for field in fields(Limits)}),
+        drain_seconds=options.drain_seconds,
+        drain_delay=options.drain_delay,
+        log=log,
+        log_prompts=options.log_prompts,
+        origins=tuple(options.cors_origin),
+    )
+    read_access(settings)
+    named = options.model or os.environ.get(MODEL_VARIABLE) or ""
+    if not named.startswith("models:/"):
+        find_artifact(options.model)  # a typo in a path is told before anything starts
+    with bind(settings) as listener:
+        if settings.workers > 1:
+            serve_with_workers(settings, listener)
+        else:
+            serve(settings, listener)
