@@ -66,6 +66,7 @@ class Channel:
                 message = receive(self._pipe)
             except (EOFError, OSError):
                 loop.remove_reader(self._pipe.fileno())
+                self._refuse("the process that looks after the workers has died")
                 stop()
                 return
             self._obey(service, message)
@@ -97,13 +98,16 @@ class Channel:
             case "forget":
                 service.forget()
             case "reloaded":
-                if self._asked is not None:
+                if self._asked is not None and not self._asked.done():
                     self._asked.set_result(
                         Reloaded(message["model_id"], message["previous_model_id"], message["workers"])
                     )
             case "refused":
-                if self._asked is not None:
-                    self._asked.set_exception(ArtifactError(message["detail"]))
+                self._refuse(message["detail"])
+
+    def _refuse(self, detail: str) -> None:
+        if self._asked is not None and not self._asked.done():
+            self._asked.set_exception(ArtifactError(detail))
 
     async def _prepare(self, service: Service) -> None:
         try:

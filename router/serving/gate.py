@@ -114,8 +114,8 @@ class Gate:
                 ]
             await send(message)
 
-        scope["exchange"] = exchange
-        await self._app(scope, receive, send_on)
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]  # the server keeps the body back
+        await self._app({**scope, "method": method, "exchange": exchange}, receive, send_on)
 
     def _admit(self, exchange: Exchange) -> None:
         keys, admin = self._service.access.keys, self._service.access.admin

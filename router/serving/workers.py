@@ -14,7 +14,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -256,8 +256,8 @@ class _Supervisor:
         elif reload.asker in self._workers:
             self._tell([reload.asker], say, **fields)
 
-    def _tell(self, workers: list[_Worker] | set[_Worker], say: str, **fields: str | int) -> None:
-        for worker in list(workers):
+    def _tell(self, whom: Iterable[_Worker], say: str, **fields: str | int) -> None:
+        for worker in list(whom):
             with contextlib.suppress(OSError):  # it has died; its end follows
                 send(worker.pipe, say, **fields)
 
