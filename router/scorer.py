@@ -5,6 +5,7 @@ Holds an ONNX Runtime session; a run releases the interpreter's lock, and any nu
 
 from __future__ import annotations
 
+import os
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,8 @@ class Scorer:
     __slots__ = ("_idle", "_n_tiers", "_session", "_width")
 
     def __init__(self, model: bytes, width: int, n_tiers: int, source: str = "model") -> None:
+        # Released builds send events to their maker from the moment of the import, unless told not to before it.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

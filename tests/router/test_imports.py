@@ -144,3 +144,19 @@ def test_evaluation_is_imported_by_name_only() -> None:
     assert ["import eval"] == trespasses(
         "import eval\nfrom eval import curve\nfrom eval.curve import x", set()
     )
+
+
+def test_loading_a_model_leaves_nothing_in_the_home_folder_and_reports_to_no_one(
+    python: Callable[..., Any], toy_artifact: Path, tmp_path: Path
+) -> None:
+    """ONNX Runtime's released builds keep an identifier of the machine there and send events, unless told not to."""
+    code = (
+        "import os, sys, threading\n"
+        "from router import Router\n"
+        "Router.load(sys.argv[1]).route('hello')\n"
+        "print(os.environ['ORT_DISABLE_TELEMETRY'], threading.active_count())"
+    )
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "XDG_DATA_HOME": str(tmp_path)}
+    run = python("-c", code, str(toy_artifact), **home)
+    assert (b"", b"1 1\n") == (run.stderr, run.stdout)
+    assert [] == list(tmp_path.iterdir())
