@@ -18,7 +18,7 @@ endef
 
 # In variables, because call would split at their commas.
 DEMO_PACKAGES := -e '.[train]'
-DEV_PACKAGES := -e '.[train,dev]'
+DEV_PACKAGES := -e '.[serve,train,dev]'
 EMBED_PACKAGES := '$(TORCH)' -e '.[embed]' 'pytest>=8.3'
 
 .PHONY: help demo test test-embed test-browser check fix bench benchmark model clean
@@ -26,7 +26,7 @@ EMBED_PACKAGES := '$(TORCH)' -e '.[embed]' 'pytest>=8.3'
 help:
 	@echo "make demo        fit a router on a small synthetic history, and route three prompts"
 	@echo "make test        the whole test suite"
-	@echo "make test-browser  the report in headless Chromium (Debian: chromium, chromium-driver)"
+	@echo "make test-browser  pages in headless Chromium, examples with node and curl (Debian: chromium chromium-driver nodejs curl)"
 	@echo "make test-embed  the tests of the distillation, with CPU torch"
 	@echo "make check       what CI checks, changing nothing"
 	@echo "make fix         format, and mend what can be mended"
@@ -61,7 +61,7 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto tests
 
 test-browser: $(VENV)/.dev
-	$(BIN)/python -m pytest -m browser tests/browser
+	$(BIN)/python -m pytest -m browser tests/browser tests/examples
 
 test-embed: $(EMBED_VENV)/.ready
 	@# Cut off from tests/conftest.py, whose fixtures need what this environment does not have.
@@ -81,6 +81,7 @@ DATA ?= ../shared/data
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench.footprint
 	$(BIN)/python -m bench.latency --data $(DATA)
+	$(BIN)/python -m bench.http --data $(DATA)
 	$(BIN)/python -m bench.fit --data $(DATA) --sizes 10000 30000 100000
 
 benchmark: $(VENV)/.demo
