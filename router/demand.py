@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import Any, NamedTuple
 
 from router.errors import RequestError
@@ -61,6 +62,10 @@ def read_demand(
     if not all(isinstance(name, str) for name in needed):
         raise RequestError("needs is a list of capabilities, each a str", field="needs")
     n_chars: float = view.n_chars
+    if isinstance(tools, str | bytes) or not isinstance(tools, Sequence):
+        raise RequestError(f"tools is a list of definitions; found {type(tools).__name__}", field="tools")
+    if not all(isinstance(tool, Mapping) for tool in tools):
+        raise RequestError("tools is a list of definitions, each a mapping", field="tools")
     if tools:
         try:
             n_chars += len(json.dumps(list(tools), ensure_ascii=False, separators=(",", ":")))
@@ -68,14 +73,16 @@ def read_demand(
             raise RequestError("tools is a list of definitions that JSON can hold", field="tools") from None
         needed.append("tools")
     if context_tokens is not None:
-        if (
-            isinstance(context_tokens, bool)
-            or not isinstance(context_tokens, int)
-            or not 0 <= context_tokens <= MAX_TOKENS
-        ):
+        if isinstance(context_tokens, bool) or not isinstance(context_tokens, Integral):
             raise RequestError(
-                f"context_tokens is a number of tokens, 0 or more; found {context_tokens!r}",
+                f"context_tokens is a number of tokens; found {type(context_tokens).__name__}",
                 field="context_tokens",
             )
-        n_chars = context_tokens * CHARS_PER_TOKEN
+        if not 0 <= context_tokens <= MAX_TOKENS:
+            found = int(context_tokens) if abs(context_tokens) < 10**15 else "one of more digits"
+            raise RequestError(
+                f"context_tokens is a number of tokens, 0 to {MAX_TOKENS}; found {found}",
+                field="context_tokens",
+            )
+        n_chars = int(context_tokens) * CHARS_PER_TOKEN
     return Demand(n_chars, frozenset(needed))

@@ -15,8 +15,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from router import __version__
 from router.serving.exchange import (
@@ -27,7 +26,7 @@ from router.serving.exchange import (
     check_media_type,
     read_body,
 )
-from router.serving.gate import CLIENT_CLOSED, ENDPOINTS, Gate, answer_route, internal_error
+from router.serving.gate import CLIENT_CLOSED, ENDPOINTS, answer_route, internal_error
 from router.serving.problems import MEDIA_TYPE, Problem
 from router.serving.schema import (
     BatchAnswer,
@@ -60,14 +59,8 @@ _TITLES = {
 }
 
 
-def create_app(service: Service, *, shortcut: bool = True) -> ASGIApp:
-    """Return the service as an ASGI application.
-
-    Parameters
-    ----------
-    shortcut : bool
-        Whether `POST /v1/route` passes the framework by; the answers are the same.
-    """
+def create_app(service: Service) -> FastAPI:
+    """Return the endpoints. They want the gate in front, which makes the exchange that they find in the scope."""
     app = FastAPI(
         title="tierwise",
         version=__version__,
@@ -83,16 +76,7 @@ def create_app(service: Service, *, shortcut: bool = True) -> ASGIApp:
     _add_page(app)
     for kind in (Problem, HTTPException, Disconnected, Exception):
         app.add_exception_handler(kind, _on_error)
-    gate: ASGIApp = Gate(app, service, shortcut=shortcut)
-    if service.access.origins:
-        gate = CORSMiddleware(
-            gate,
-            allow_origins=sorted(service.access.origins),
-            allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type", "x-request-id"],
-            expose_headers=["x-request-id", "retry-after"],
-        )
-    return gate
+    return app
 
 
 def _add_scoring(app: FastAPI) -> None:
@@ -112,7 +96,8 @@ def _add_scoring(app: FastAPI) -> None:
         The decision is the one that `Router.route` gives in-process. No model is called, and the prompt goes nowhere.
         """
         exchange: Exchange = request.scope["exchange"]
-        return _json(await answer_route(request.receive, service, exchange))
+        body = await read_body(request.receive, exchange.headers, service.limits.max_body_bytes)
+        return _json(answer_route(body, service, exchange))
 
     @app.post(
         "/v1/route/batch",
@@ -136,8 +121,9 @@ def _add_scoring(app: FastAPI) -> None:
         )
         check_encoding(exchange.headers)
         model = service.model
+        service.check_batches()  # before a body is read for nothing
         if media_type == NDJSON.encode():
-            service.enter_batch()  # before the answer begins, while there can be a problem
+            service.enter_batch()
             return _Stream(stream(request.receive, service, exchange))
         body = await read_body(request.receive, exchange.headers, service.limits.max_body_bytes)
         items = read_batch(parse_json(body), service.limits.max_items)

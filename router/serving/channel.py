@@ -1,14 +1,15 @@
 """What a worker and the process that looks after it say to one another: JSON through a pipe.
 
-The supervisor says `prepare`, `commit`, `forget`, and `reloaded` or `refused` to whoever asked; a worker says `ready`,
-`reload`, `prepared`, `unprepared` and `committed`.
+The supervisor says `ask` where a signal wants a reload, `prepare`, `commit`, `forget`, and `reloaded` or `refused` to
+whoever asked; a worker says `ready`, `reload`, `prepared`, `unprepared` and `committed`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -18,6 +19,7 @@ from router.serving.service import Reloaded, Service
 __all__ = ["Channel", "receive", "send"]
 
 Message = dict[str, Any]
+_NO_SUPERVISOR = "the process that looks after the workers has died"
 
 
 def send(pipe: Connection, say: str, **fields: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
@@ -66,13 +68,14 @@ class Channel:
                 message = receive(self._pipe)
             except (EOFError, OSError):
                 loop.remove_reader(self._pipe.fileno())
-                self._refuse("the process that looks after the workers has died")
+                self._refuse(_NO_SUPERVISOR)
                 stop()
                 return
             self._obey(service, message)
 
         loop.add_reader(self._pipe.fileno(), on_readable)
-        send(self._pipe, "ready", model_id=service.model.model_id)
+        with contextlib.suppress(OSError):  # the supervisor has died meanwhile, as on_readable will find
+            send(self._pipe, "ready", model_id=service.model.model_id)
 
     async def reload(self) -> Reloaded:
         """Ask for a reload of all workers.
@@ -83,15 +86,18 @@ class Channel:
             One of them cannot use the model; none has changed.
         """
         self._asked = asyncio.get_running_loop().create_future()
-        send(self._pipe, "reload")
+        try:
+            send(self._pipe, "reload")
+        except OSError:
+            raise ArtifactError(_NO_SUPERVISOR) from None
         return await self._asked
 
     def _obey(self, service: Service, message: Message) -> None:
         match message["say"]:
+            case "ask":
+                self._begin(service.reload_quietly())
             case "prepare":
-                task = asyncio.ensure_future(self._prepare(service))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._begin(self._prepare(service))
             case "commit":
                 service.commit()
                 send(self._pipe, "committed")
@@ -105,12 +111,22 @@ class Channel:
             case "refused":
                 self._refuse(message["detail"])
 
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     def _refuse(self, detail: str) -> None:
         if self._asked is not None and not self._asked.done():
             self._asked.set_exception(ArtifactError(detail))
 
     async def _prepare(self, service: Service) -> None:
         try:
-            send(self._pipe, "prepared", model_id=await service.prepare())
+            say, fields = "prepared", {"model_id": await service.prepare()}
         except RouterError as error:
-            send(self._pipe, "unprepared", detail=str(error))
+            say, fields = "unprepared", {"detail": str(error)}
+        except Exception as error:  # whatever it is, the others wait for a word
+            service.log.failure("failure", error)
+            say, fields = "unprepared", {"detail": "a worker failed to open it; the log has more"}
+        with contextlib.suppress(OSError):  # the supervisor has died
+            send(self._pipe, say, **fields)

@@ -8,6 +8,7 @@ import sys
 from dataclasses import fields
 
 from router.artifact import MODEL_VARIABLE, find_artifact
+from router.errors import ConfigError
 from router.serving.limits import Limits
 from router.serving.process import serve
 from router.serving.settings import Settings, bind, read_access
@@ -24,6 +25,8 @@ def run(options: argparse.Namespace) -> None:
     RouterError
         An option, a file of keys or the model is wrong, or the address is taken.
     """
+    if os.name == "nt":  # no SIGHUP, and no event loop that takes signals
+        raise ConfigError("serve runs on Linux and macOS; on Windows, run it in WSL or in a container")
     log = options.log
     if log == "auto":
         log = "text" if sys.stderr.isatty() else "json"

@@ -35,6 +35,7 @@ class Exchange:
     """A request and its answer, as far as the log and the metrics tell of them."""
 
     __slots__ = (
+        "answer_headers",
         "begun",
         "decision",
         "endpoint",
@@ -44,6 +45,7 @@ class Exchange:
         "problem",
         "request",
         "request_id",
+        "seconds",
         "status",
     )
 
@@ -53,11 +55,39 @@ class Exchange:
         self.endpoint = endpoint
         self.headers = headers
         self.status = 0
+        self.answer_headers: list[tuple[bytes, bytes]] = []
+        self.seconds = 0.0
         self.key: str | None = None
         self.problem: Problem | None = None
         self.request: RouteRequest | None = None
         self.decision: Decision | None = None
         self.fields: dict[str, Any] = {}
+
+    def describe(self, *, prompts: bool) -> dict[str, Any]:
+        """Return what the log tells of the exchange, with the prompt only if asked."""
+        fields: dict[str, Any] = {
+            "request_id": self.request_id,
+            "endpoint": self.endpoint,
+            "status": self.status,
+            "ms": round(self.seconds * 1e3, 3),
+        }
+        if self.key is not None:
+            fields["key"] = self.key
+        if self.problem is not None:
+            fields["problem"] = self.problem.name
+        decision, request = self.decision, self.request
+        if decision is not None:
+            fields["tier"] = decision.tier
+            fields["reason"] = decision.reason.value
+            fields["expected_cost_usd"] = decision.expected_cost_usd
+            fields["novelty"] = decision.novelty
+            fields["model_id"] = decision.model_id
+        if request is not None:
+            if request.metadata:
+                fields["metadata"] = request.metadata
+            if prompts:
+                fields["prompt"] = request.prompt if request.messages is None else request.messages
+        return fields | self.fields if self.fields else fields
 
 
 def check_json(headers: Headers) -> None:

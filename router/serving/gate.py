@@ -1,21 +1,17 @@
-"""What every request passes: its id, its key, its problems, its line in the log and its metrics.
-
-`POST /v1/route` is answered here and goes no further: the way through a framework's routing takes longer than the
-decision (docs/adr/0011-http-service.md). Everything else goes to the application behind.
-"""
+"""What every request passes: its id, its key, its problems, its line in the log and its metrics."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import time
 from itertools import count
-from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from router.serving.exchange import Disconnected, Exchange, Headers, check_json, read_body
+from router.serving.exchange import Disconnected, Exchange, Headers, check_json
 from router.serving.problems import MEDIA_TYPE, Problem
 from router.serving.schema import read_request
 from router.serving.scoring import answer, decide
@@ -47,63 +43,78 @@ CLIENT_CLOSED = 499  # what nginx calls a client that did not wait; never sent
 class Gate:
     """The outermost ASGI application.
 
+    `POST /v1/route` may come to `answer` instead, and pass ASGI and the application by (router/serving/direct.py).
+
     Parameters
     ----------
     app : ASGI application
-        What answers everything but `POST /v1/route`; finds the `Exchange` in `scope["exchange"]`.
-    shortcut : bool
-        Whether `POST /v1/route` is answered here.
+        What answers those who are let in; finds the `Exchange` in `scope["exchange"]`.
     """
 
-    def __init__(self, app: ASGIApp, service: Service, *, shortcut: bool = True) -> None:
+    def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
-        self._shortcut = shortcut
         self._service = service
         self._ids = map(f"{secrets.token_hex(6)}-{{:x}}".format, count(1))
+        self._ended: list[Exchange] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers: Headers = dict(scope["headers"])
-        given = headers.get(b"x-request-id")
-        request_id = given.decode("ascii") if given and _REQUEST_ID.fullmatch(given) else next(self._ids)
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
-        exchange = Exchange(request_id, ENDPOINTS.get(path, "unknown"), headers)
+        exchange = self.open(scope["path"].removeprefix(scope.get("root_path", "")), dict(scope["headers"]))
         try:
-            await self._answer(scope, receive, send, exchange)
+            self._admit(exchange)
+            await self._pass_on(scope, receive, send, exchange)
         except Disconnected:
             exchange.status = CLIENT_CLOSED
-        except Problem as problem:
-            await _send_problem(send, exchange, problem)
         except Exception as error:
-            self._service.log.failure("failure", error, request_id=request_id, endpoint=exchange.endpoint)
-            if exchange.status == 0:
-                await _send_problem(send, exchange, internal_error())
-        finally:
-            self._record(exchange)
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
-        if exchange.endpoint not in _OPEN:
-            self._admit(exchange)
-        if self._shortcut and exchange.endpoint == "route" and scope["method"] == "POST":
-            content = await answer_route(receive, self._service, exchange)
-            exchange.status = 200
-            await send(
-                {
+            begun = exchange.status != 0  # such an answer can only break off
+            content = self._turn_down(exchange, error)
+            if not begun:
+                start = {
                     "type": "http.response.start",
-                    "status": 200,
-                    "headers": (
-                        (b"content-type", b"application/json"),
-                        (b"content-length", b"%d" % len(content)),
-                        (b"x-request-id", exchange.request_id.encode("ascii")),
-                    ),
+                    "status": exchange.status,
+                    "headers": exchange.answer_headers,
                 }
-            )
-            await send({"type": "http.response.body", "body": content})
-            return
+                await send(start)
+                await send({"type": "http.response.body", "body": content})
+        finally:
+            self.close(exchange)
 
+    def open(self, path: str, headers: Headers) -> Exchange:
+        """Return the exchange that begins with a request."""
+        given = headers.get(b"x-request-id")
+        request_id = given.decode("ascii") if given and _REQUEST_ID.fullmatch(given) else next(self._ids)
+        return Exchange(request_id, ENDPOINTS.get(path, "unknown"), headers)
+
+    def answer(self, exchange: Exchange, body: bytes) -> bytes:
+        """Return the body of the answer to `POST /v1/route`, whose status and headers the exchange has then.
+
+        The exchange is closed.
+        """
+        try:
+            self._admit(exchange)
+            content = answer_route(body, self._service, exchange)
+            exchange.status = 200
+            exchange.answer_headers = [
+                (b"content-type", b"application/json"),
+                (b"content-length", b"%d" % len(content)),
+                (b"x-request-id", exchange.request_id.encode("ascii")),
+            ]
+        except Exception as error:
+            content = self._turn_down(exchange, error)
+        self.close(exchange)
+        return content
+
+    def close(self, exchange: Exchange) -> None:
+        """End an exchange: the log and the metrics are told when the loop has served what is ready."""
+        exchange.seconds = time.perf_counter() - exchange.begun
+        if not self._ended:
+            asyncio.get_running_loop().call_soon(self._record)
+        self._ended.append(exchange)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
         async def send_on(message: Message) -> None:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
@@ -118,6 +129,8 @@ class Gate:
         await self._app({**scope, "method": method, "exchange": exchange}, receive, send_on)
 
     def _admit(self, exchange: Exchange) -> None:
+        if exchange.endpoint in _OPEN:
+            return
         keys, admin = self._service.access.keys, self._service.access.admin
         wants_admin = exchange.endpoint == "reload"
         if keys is None and (admin is None or not wants_admin):
@@ -167,56 +180,51 @@ class Gate:
                 "forbidden", "a page of another site asked, and the service has no keys; start it with --keys"
             )
 
-    def _record(self, exchange: Exchange) -> None:
-        service = self._service
-        seconds = time.perf_counter() - exchange.begun
-        service.metrics.count_request(exchange.endpoint, seconds)
-        decision, problem = exchange.decision, exchange.problem
-        if decision is not None:
-            service.metrics.count_decision(decision)
-        if problem is not None:
-            service.metrics.count_problem(problem.name)
-        if not service.log.tells_requests:
-            return
-        fields: dict[str, Any] = {
-            "request_id": exchange.request_id,
-            "endpoint": exchange.endpoint,
-            "status": exchange.status,
-            "ms": round(seconds * 1e3, 3),
+    def _turn_down(self, exchange: Exchange, error: Exception) -> bytes:
+        """Make the answer of an exchange the problem that an error is, and return its body."""
+        if isinstance(error, Problem):
+            problem = error
+        else:
+            self._service.log.failure(
+                "failure", error, request_id=exchange.request_id, endpoint=exchange.endpoint
+            )
+            problem = internal_error()
+        exchange.problem, exchange.status = problem, problem.status
+        content = problem.to_json(exchange.request_id)
+        headers = {
+            "content-type": MEDIA_TYPE,
+            "content-length": str(len(content)),
+            "x-request-id": exchange.request_id,
+            "x-content-type-options": "nosniff",
+            **problem.headers,
         }
-        if exchange.key is not None:
-            fields["key"] = exchange.key
-        if problem is not None:
-            fields["problem"] = problem.name
-        if decision is not None:
-            fields["tier"] = decision.tier
-            fields["reason"] = decision.reason.value
-            fields["expected_cost_usd"] = decision.expected_cost_usd
-            fields["novelty"] = decision.novelty
-            fields["model_id"] = decision.model_id
-        request = exchange.request
-        if request is not None:
-            if request.metadata:
-                fields["metadata"] = request.metadata
-            if service.log.prompts:
-                fields["prompt"] = request.prompt if request.messages is None else request.messages
-        if exchange.fields:
-            fields |= exchange.fields
-        service.log.request(fields)
+        exchange.answer_headers = [
+            (name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()
+        ]
+        return content
+
+    def _record(self) -> None:
+        """Tell the metrics and the log of the exchanges that have ended."""
+        ended, self._ended = self._ended, []
+        metrics, log = self._service.metrics, self._service.log
+        for exchange in ended:
+            metrics.count_request(exchange.endpoint, exchange.seconds)
+            if exchange.decision is not None:
+                metrics.count_decision(exchange.decision)
+            if exchange.problem is not None:
+                metrics.count_problem(exchange.problem.name)
+        log.requests(ended)
 
 
-async def answer_route(receive: Receive, service: Service, exchange: Exchange) -> bytes:
-    """Decide on the request of `POST /v1/route`, and return the body of its answer.
+def answer_route(body: bytes, service: Service, exchange: Exchange) -> bytes:
+    """Decide on the body of a request to `POST /v1/route`, and return the body of its answer.
 
     Raises
     ------
     Problem
         The request is wrong, or there is no model yet.
-    Disconnected
-        The client went before the end of its request.
     """
     check_json(exchange.headers)
-    body = await read_body(receive, exchange.headers, service.limits.max_body_bytes)
     model = service.model
     exchange.request = request = read_request(parse_json(body))
     exchange.decision = decision = decide(model, request)
@@ -226,21 +234,6 @@ async def answer_route(receive: Receive, service: Service, exchange: Exchange) -
 def internal_error() -> Problem:
     """Return the problem of an error that is ours."""
     return Problem("internal", "the service failed; its log has more under this request_id")
-
-
-async def _send_problem(send: Send, exchange: Exchange, problem: Problem) -> None:
-    exchange.problem, exchange.status = problem, problem.status
-    content = problem.to_json(exchange.request_id)
-    headers = {
-        "content-type": MEDIA_TYPE,
-        "content-length": str(len(content)),
-        "x-request-id": exchange.request_id,
-        "x-content-type-options": "nosniff",
-        **problem.headers,
-    }
-    encoded = [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": problem.status, "headers": encoded})
-    await send({"type": "http.response.body", "body": content})
 
 
 def _is_loopback(host: str) -> bool:

@@ -92,6 +92,8 @@ def _state(path: Path) -> tuple[int, ...]:
 def _read_file(path: Path) -> tuple[tuple[int, ...], tuple[bytes, ...]]:
     try:
         state = _state(path)  # before the reading: what changes in between is read again
+        if not path.is_file():  # it is read again and again, which a pipe is not
+            raise ConfigError(f"keys file {path}: not a file that can be read again; check the path")
         if state[1] > _MAX_FILE_BYTES:
             raise ConfigError(f"keys file {path}: expected one key a line, found {state[1]:,} bytes")
         text = path.read_text(encoding="utf-8")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import logging
 import os
 import sys
 import time
 import traceback
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic_core import to_json
+
+from router.serving.exchange import Exchange
 
 __all__ = ["Log", "uvicorn_logging"]
 
@@ -28,9 +31,7 @@ class Log:
 
     def __init__(self, form: str = "json", *, prompts: bool = False) -> None:
         self._form = form
-        self.prompts = prompts
-        self.tells_requests = form != "off"
-        self._lines: list[bytes] = []
+        self._prompts = prompts
         self._second = 0
         self._stamp = ""
 
@@ -38,23 +39,18 @@ class Log:
         """Write an event at once."""
         self._write(self._line(event, fields))
 
-    def request(self, fields: dict[str, Any]) -> None:
-        """Write a request's line when the loop has served what is ready: a write of its own costs as much as a parse."""
-        if not self._lines:
-            asyncio.get_running_loop().call_soon(self.flush)
-        self._lines.append(self._line("request", fields))
+    def requests(self, exchanges: Iterable[Exchange]) -> None:
+        """Write a line for each exchange, all at once: a write costs as much as a parse."""
+        if self._form != "off":
+            self._write(
+                b"".join([self._line("request", e.describe(prompts=self._prompts)) for e in exchanges])
+            )
 
     def failure(self, event: str, error: BaseException, **fields: Any) -> None:  # noqa: ANN401
         """Write where an error came from, without its message, which could hold anything."""
         frames = traceback.extract_tb(error.__traceback__)
         where = [f"{os.path.basename(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames]  # noqa: PTH119
         self.event(event, error=type(error).__name__, at=where, **fields)
-
-    def flush(self) -> None:
-        """Write what waits."""
-        lines, self._lines = self._lines, []
-        if lines:
-            self._write(b"".join(lines))
 
     def _line(self, event: str, fields: dict[str, Any]) -> bytes:
         now = time.time()
@@ -64,19 +60,22 @@ class Log:
         stamp = f"{self._stamp}.{int((now - second) * 1000):03d}Z"
         if self._form == "json":
             return to_json({"time": stamp, "event": event, **fields}, serialize_unknown=True) + b"\n"
-        words = " ".join(
-            f"{key}={value if isinstance(value, str | int | float) else to_json(value).decode()}"
-            for key, value in fields.items()
-            if value is not None
-        )
+        words = " ".join(f"{key}={_word(value)}" for key, value in fields.items() if value is not None)
         return f"{stamp[11:]} {event} {words}\n".encode("utf-8", "backslashreplace")
 
     def _write(self, line: bytes) -> None:
-        try:
+        # The reader may have gone, or there was none: requests are still owed their answer.
+        with contextlib.suppress(OSError, AttributeError):
             # Past Python's buffer, whole lines at a time: workers share the stream.
             os.write(sys.stderr.fileno(), line)
-        except OSError:  # the reader has gone; requests are still owed their answer
-            self._lines.clear()
+
+
+def _word(value: Any) -> str:  # noqa: ANN401 - whatever JSON can hold
+    """Return a value on one line, with nothing in it that a terminal would act on."""
+    if isinstance(value, int | float):
+        return str(value)
+    text = value if isinstance(value, str) else to_json(value).decode()
+    return text if text.isprintable() else ascii(text)
 
 
 class _ToLog(logging.Handler):

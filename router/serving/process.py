@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import socket
 from collections.abc import Iterator
 
 import uvicorn
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 from router import RouterError
 from router.serving.app import create_app
 from router.serving.channel import Channel
+from router.serving.direct import direct_protocol
+from router.serving.gate import Gate
 from router.serving.log import Log, uvicorn_logging
 from router.serving.metrics import Metrics
 from router.serving.protocol import BoundedProtocol, bounded_protocol
 from router.serving.service import Service
 from router.serving.settings import Settings, read_access
 
-__all__ = ["serve", "tell_listening"]
+__all__ = ["serve", "tell_listening", "terminal_is_gone"]
 
 _TICKS_PER_SECOND = 10  # of uvicorn's main loop
 
@@ -65,12 +70,30 @@ def serve(settings: Settings, listener: socket.socket, channel: Channel | None =
     RouterError
         There is no usable model, or the keys are wrong.
     """
+    early: list[int] = []  # signals that come before the loop can take them
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda number, _: early.append(number))
     log = Log(settings.log, prompts=settings.log_prompts)
     uvicorn_logging(log)
     metrics = Metrics()
+    reloader = None if channel is None else channel.reload
+    service = Service(settings.model, settings.limits, read_access(settings), log, metrics, reloader)
+    gate = Gate(create_app(service), service)
+    app: ASGIApp = gate
+    protocol: type[BoundedProtocol] = direct_protocol(settings.limits, metrics, gate)
+    if settings.origins:
+        # In front of the gate: what asks before it asks has no key.
+        app = CORSMiddleware(
+            gate,
+            allow_origins=settings.origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type", "x-request-id"],
+            expose_headers=["x-request-id", "retry-after"],
+        )
+        protocol = bounded_protocol(settings.limits, metrics)
     config = uvicorn.Config(
-        "router.serving",  # replaced below: the application wants the loop that the configuration chooses
-        http=bounded_protocol(settings.limits, metrics),
+        app,
+        http=protocol,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -81,7 +104,7 @@ def serve(settings: Settings, listener: socket.socket, channel: Channel | None =
         timeout_graceful_shutdown=max(1, int(settings.drain_seconds)),
     )
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_serve(settings, listener, channel, config, log, metrics))
+        runner.run(_serve(settings, listener, channel, config, service, early))
 
 
 async def _serve(
@@ -89,14 +112,10 @@ async def _serve(
     listener: socket.socket,
     channel: Channel | None,
     config: uvicorn.Config,
-    log: Log,
-    metrics: Metrics,
+    service: Service,
+    early: list[int],
 ) -> None:
-    access = read_access(settings)
-    service = Service(
-        settings.model, settings.limits, access, log, metrics, None if channel is None else channel.reload
-    )
-    config.app = create_app(service)
+    log = service.log
     server = _Server(config, service)
     stopping: list[asyncio.Task[None]] = []
 
@@ -107,31 +126,43 @@ async def _serve(
         server.should_exit = True
 
     def on_stop() -> None:
-        if stopping:
+        if not stopping:
+            stopping.append(asyncio.ensure_future(stop()))
+        elif channel is None:  # a worker may hear of one stop twice, where a signal goes to all processes
             server.force_exit = server.should_exit = True
-        stopping.append(asyncio.ensure_future(stop()))
 
     loop = asyncio.get_running_loop()
     background: set[asyncio.Task[None]] = set()
 
     def on_hangup() -> None:
-        if _terminal_is_gone():
+        if terminal_is_gone():
             on_stop()
             return
         task = asyncio.ensure_future(service.reload_quietly())
         background.add(task)
         task.add_done_callback(background.discard)
 
-    loop.add_signal_handler(signal.SIGTERM, on_stop)
+    handlers = {signal.SIGTERM: on_stop}
     if channel is None:
-        loop.add_signal_handler(signal.SIGINT, on_stop)
-        loop.add_signal_handler(signal.SIGHUP, on_hangup)
+        handlers |= {signal.SIGINT: on_stop, signal.SIGHUP: on_hangup}
     else:  # the process that looks after the workers tells them
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+        if number in early:
+            handler()
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+    loading = asyncio.ensure_future(service.load())
+    await asyncio.wait((serving, loading), return_when=asyncio.FIRST_COMPLETED)
+    if (
+        not loading.done()
+    ):  # told to stop meanwhile; the thread that loads cannot be, and may be long about it
+        await serving
+        log.event("stopped", requests=server.server_state.total_requests)
+        os._exit(0)
     try:
-        await service.load()
+        await loading
     except RouterError:
         server.should_exit = server.force_exit = True
         await serving
@@ -141,7 +172,7 @@ async def _serve(
     elif not stopping:
         tell_listening(log, settings, listener, service.model.model_id)
     await serving
-    log.flush()
+    await asyncio.sleep(0)  # the last requests are recorded
     log.event("stopped", requests=server.server_state.total_requests)
 
 
@@ -153,14 +184,12 @@ def tell_listening(log: Log, settings: Settings, listener: socket.socket, model_
     log.event("listening", url=url, model_id=model_id, workers=settings.workers, keys=keys)
 
 
-def _terminal_is_gone() -> bool:
-    """Whether the hangup means that the terminal was closed; else it is an operator's signal."""
+def terminal_is_gone() -> bool:
+    """Whether a hangup means that the terminal was closed; else it is an operator's signal."""
     for stream in (0, 1, 2):
         try:
-            if not os.isatty(stream):
-                continue
             os.tcgetpgrp(stream)
-        except OSError:
-            return True
-        return False
+        except OSError as error:
+            if error.errno not in (errno.ENOTTY, errno.EBADF):  # it was a terminal
+                return True
     return False

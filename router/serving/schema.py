@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import takewhile
 from typing import Annotated, Any, Literal, NotRequired, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 from typing_extensions import TypedDict  # pydantic asks for this one below Python 3.12
 
@@ -33,7 +42,8 @@ __all__ = [
 _M = TypeVar("_M", bound=BaseModel)
 _MAX_ERRORS = 8
 _LARGE = 10**15
-_NAME = re.compile(r"[A-Za-z_$][\w.$-]{0,63}|\[key\]", re.ASCII)
+_NAME = re.compile(r"[A-Za-z_$][\w.$-]{0,63}", re.ASCII)
+_KEY = "[key]"  # what pydantic ends a path with if the name is at fault, and not the value
 _EXPECTED = {
     "content": "a string, null, or a list of parts, each an object with a type",
     "dict_type": "an object",
@@ -68,6 +78,11 @@ def _read_content(value: object) -> Any:  # noqa: ANN401 - the router reads it
     return value
 
 
+def _read_whole(value: object) -> object:
+    # JSON knows one kind of number, and clients of some languages write 3 as 3.0.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 _Text = Annotated[str, PlainValidator(_read_text), WithJsonSchema({"type": "string"})]
 _Content = Annotated[
     Any,
@@ -90,6 +105,7 @@ _Content = Annotated[
         }
     ),
 ]
+_Tokens = Annotated[int, Field(ge=0, le=MAX_TOKENS, strict=True), BeforeValidator(_read_whole)]
 _TierName = Annotated[str, Field(min_length=1, max_length=200)]
 _Capability = Annotated[str, Field(min_length=1, max_length=64)]
 _Share = Annotated[float, Field(ge=0, le=1, strict=True)]
@@ -169,7 +185,7 @@ class RouteRequest(BaseModel):
         "their length.",
     )
     policy: PolicyRequest | None = None
-    context_tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS, strict=True)] | None = Field(
+    context_tokens: _Tokens | None = Field(
         None,
         description="Tokens of the whole input, where the client has counted them; else four characters are one.",
     )
@@ -333,17 +349,19 @@ def _validate(model: type[_M], document: object) -> _M:
 
 
 def _pointer(loc: tuple[int | str, ...]) -> str:
-    return "#" + "".join(f"/{_shown(part).replace('~', '~0').replace('/', '~1')}" for part in loc)
+    """Return where in the body, as far as it is shown: a pointer leads to what is there."""
+    return "#" + "".join(f"/{part}" for part in takewhile(_is_shown, loc))
 
 
 def _dotted(loc: tuple[int | str, ...]) -> str:
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{_shown(part)}" for part in loc)
+    shown = [part if _is_shown(part) else "(a name of another form)" for part in loc if part != _KEY]
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in shown)
     return path.lstrip(".") or "the body"
 
 
-def _shown(part: int | str) -> str:
+def _is_shown(part: int | str) -> bool:
     # A client that mixes up names and values must not find its prompt in an error or a log.
-    return str(part) if isinstance(part, int) or _NAME.fullmatch(part) else "(a name of another form)"
+    return isinstance(part, int) or _NAME.fullmatch(part) is not None
 
 
 def _sentence(model: type[BaseModel], error: ErrorDetails) -> str:
@@ -352,14 +370,15 @@ def _sentence(model: type[BaseModel], error: ErrorDetails) -> str:
         return "is missing"
     if kind == "extra_forbidden":
         known = PolicyRequest if path[0] == "policy" and len(path) > 1 else model
-        if path[-1] in PolicyRequest.model_fields:
+        if path[-1] in PolicyRequest.model_fields and "policy" in known.model_fields:
             return "unknown field here; it belongs into policy"
         return f"unknown field; known fields: {', '.join(known.model_fields)}"
     expected = _EXPECTED.get(kind)
     if expected is None:
         message = error["msg"].removeprefix("Input should be ")
         if message == error["msg"]:  # of a list or a string: how long it may be, and how long it is
-            return message[:1].lower() + message[1:]
+            message = message.replace(" after validation", "")
+            return ("its name: " if path[-1:] == (_KEY,) else "") + message[:1].lower() + message[1:]
         expected = f"a value {message}"
     # What stands in a prompt's place may be a prompt, whatever its type.
     shown = path[:1] in (("policy",), ("context_tokens",))
@@ -370,5 +389,5 @@ def _found(value: object, shown: bool) -> str:
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     if isinstance(value, int | float):
-        return repr(value) if shown and abs(value) < _LARGE else "a number"
+        return "a number" if not shown else repr(value) if abs(value) < _LARGE else "a number out of range"
     return next((name for kind, name in _KINDS if isinstance(value, kind)), "another type")

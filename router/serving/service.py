@@ -112,6 +112,15 @@ class Service:
             raise Problem("not-ready", "the service is about to stop; ask another one")
         return self.model
 
+    def check_batches(self) -> None:
+        """Raise a Problem, 429, if there are as many batches as may be."""
+        if self._batches >= self.limits.max_batches:
+            raise Problem(
+                "too-many-batches",
+                f"{self._batches} batches are under way, the most that this service takes; ask again later",
+                headers={"retry-after": "1"},
+            )
+
     def enter_batch(self) -> None:
         """Count a batch in.
 
@@ -120,12 +129,7 @@ class Service:
         Problem
             429: there are too many.
         """
-        if self._batches >= self.limits.max_batches:
-            raise Problem(
-                "too-many-batches",
-                f"{self._batches} batches are under way, the most that this service takes; ask again later",
-                headers={"retry-after": "1"},
-            )
+        self.check_batches()
         self._batches += 1
 
     def leave_batch(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 from dataclasses import dataclass, field
 
@@ -97,7 +98,7 @@ def is_loopback(host: str) -> bool:
     """Whether only this machine reaches an address."""
     try:
         found = socket.getaddrinfo(host or "0.0.0.0", None, type=socket.SOCK_STREAM)  # noqa: S104 - asked about, not bound
-    except OSError:
+    except (OSError, UnicodeError):  # the latter where it cannot be a name at all
         return False  # binding will say what is wrong
     return all(ipaddress.ip_address(address[4][0]).is_loopback for address in found)
 
@@ -116,10 +117,17 @@ def bind(settings: Settings) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, UnicodeError) as error:
+        reason = "not a host name" if isinstance(error, UnicodeError) else _reason(error)
         raise ConfigError(
             f"serve: cannot listen on {host} port {port} ({reason}); choose others with --host and --port"
         ) from None
     listener.setblocking(False)
     return listener
+
+
+def _reason(error: OSError) -> str:
+    """Return the system's own words; the library adds the address to them, which the sentence has already."""
+    if error.errno is None or isinstance(error, socket.gaierror):
+        return error.strerror or str(error)
+    return os.strerror(error.errno)

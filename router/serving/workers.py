@@ -22,7 +22,7 @@ from router.errors import ArtifactError, ConfigError, RouterError
 from router.serving.channel import Channel, Message, receive, send
 from router.serving.log import Log
 from router.serving.metrics import MULTIPROCESS_VARIABLE, forget_process
-from router.serving.process import serve, tell_listening
+from router.serving.process import serve, tell_listening, terminal_is_gone
 from router.serving.settings import Settings
 
 __all__ = ["serve_with_workers"]
@@ -31,6 +31,7 @@ _BACKOFF = 1.0  # seconds before a worker that died is started again; doubled up
 _MOST_BACKOFF = 30.0
 _GRACE = 5.0  # seconds that workers get beyond their own time to drain
 _EXIT_NO_MODEL = 3
+_KEPT_FROM_WORKERS = {signal.SIGINT, signal.SIGHUP}  # which a terminal sends to all of its processes
 
 
 def serve_with_workers(settings: Settings, listener: socket.socket) -> None:
@@ -63,12 +64,13 @@ class _Worker:
         self.pipe = pipe
         self.begun = time.monotonic()
         self.is_ready = False
+        self.model_id = ""
 
 
 class _Reload:
     """A reload under way: who asked, and whose word is missing."""
 
-    def __init__(self, asker: _Worker | None, previous: str, waiting: set[_Worker]) -> None:
+    def __init__(self, asker: _Worker, previous: str, waiting: set[_Worker]) -> None:
         self.asker = asker
         self.previous = previous
         self.waiting = waiting
@@ -146,7 +148,11 @@ class _Supervisor:
         process = self._context.Process(
             target=_work, args=(self._settings, self._listener, theirs), name="tierwise worker"
         )
-        process.start()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _KEPT_FROM_WORKERS)  # as the worker inherits it
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         self._workers.append(_Worker(process, ours))
 
@@ -184,30 +190,43 @@ class _Supervisor:
         match message["say"]:
             case "ready":
                 worker.is_ready = True
-                self._on_ready(message["model_id"])
-            case "failed":
-                self._failure = None if self._is_listening else ArtifactError(message["detail"])
+                worker.model_id = message["model_id"]
+                self._on_ready(worker)
+            case "failed" if self._is_listening:
                 self._log.event("worker", outcome="failed", detail=message["detail"])
+            case "failed":
+                self._failure = ArtifactError(message["detail"])
             case "reload":
                 self._begin_reload(worker)
             case _:
                 self._advance(worker, message)
         return True
 
-    def _on_ready(self, model_id: str) -> None:
-        if self._is_listening or not all(worker.is_ready for worker in self._workers):
-            return
-        self._is_listening = True
-        self._model_id = model_id
-        tell_listening(self._log, self._settings, self._listener, model_id)
+    def _on_ready(self, worker: _Worker) -> None:
+        if self._is_listening:
+            self._agree()
+        elif all(worker.is_ready for worker in self._workers):
+            self._is_listening = True
+            self._model_id = worker.model_id
+            tell_listening(self._log, self._settings, self._listener, worker.model_id)
+            self._agree()
+
+    def _agree(self) -> None:
+        """Have the model opened again where a worker that started later found another one in its place."""
+        if self._reload is None and any(w.model_id != self._model_id for w in self._workers if w.is_ready):
+            self._ask()
 
     # Reload: everyone prepares; then everyone commits, or everyone forgets.
 
-    def _begin_reload(self, asker: _Worker | None) -> None:
+    def _ask(self) -> None:
+        """Let a worker ask for a reload, as if it had been asked itself; one of the model that is to go, if there is one."""
+        ready = [worker for worker in self._workers if worker.is_ready]
+        self._tell(sorted(ready, key=lambda worker: worker.model_id != self._model_id)[:1], "ask")
+
+    def _begin_reload(self, asker: _Worker) -> None:
         ready = {worker for worker in self._workers if worker.is_ready}
-        if self._reload is not None or not ready:
-            if asker is not None:
-                send(asker.pipe, "refused", detail="another reload is under way; ask again when it is done")
+        if self._reload is not None:
+            self._tell([asker], "refused", detail="another reload is under way; ask again when it is done")
             return
         self._reload = _Reload(asker, self._model_id, ready)
         self._tell(ready, "prepare")
@@ -222,6 +241,8 @@ class _Supervisor:
             reload.model_id = message["model_id"]
         elif message["say"] == "unprepared":
             reload.refusal = message["detail"]
+        elif message["say"] == "committed":
+            worker.model_id = reload.model_id
         self._without(worker)
 
     def _without(self, worker: _Worker) -> None:
@@ -248,12 +269,11 @@ class _Supervisor:
                 previous_model_id=reload.previous,
                 workers=reload.workers,
             )
+            self._agree()
 
     def _end_reload(self, reload: _Reload, say: str, **fields: str | int) -> None:
         self._reload = None
-        if reload.asker is None:
-            self._log.event("reload", outcome=say, **fields)
-        elif reload.asker in self._workers:
+        if reload.asker in self._workers:
             self._tell([reload.asker], say, **fields)
 
     def _tell(self, whom: Iterable[_Worker], say: str, **fields: str | int) -> None:
@@ -266,8 +286,8 @@ class _Supervisor:
     def _act_on_signals(self) -> None:
         while self._signals:
             number = self._signals.pop(0)
-            if number == signal.SIGHUP:
-                self._begin_reload(None)
+            if number == signal.SIGHUP and not terminal_is_gone():
+                self._ask()
             else:
                 self._stop()
 
@@ -275,9 +295,13 @@ class _Supervisor:
         if self._stopping_since is None:
             self._stopping_since = time.monotonic()
             self._starts.clear()
-            self._log.event("stopping", workers=len(self._workers))
-        for worker in self._workers:
-            worker.process.terminate()  # the second time, a worker stops without waiting
+            if self._is_listening:
+                self._log.event("stopping", workers=len(self._workers))
+            for worker in self._workers:
+                worker.process.terminate()
+        else:
+            for worker in self._workers:
+                worker.process.kill()
 
     def _look_at_the_clock(self) -> None:
         now = time.monotonic()

@@ -65,6 +65,8 @@ def test_route_answers_in_words(cli: Cli, model: tuple[str, str]) -> None:
         (["--epsilon", "0"], Policy(epsilon=0.0)),
         (["--floor", "medium", "--ceiling", "medium"], Policy(floor="medium", ceiling="medium")),
         (["--allow", "small, large"], Policy(allow=("small", "large"))),
+        (["--max-cost-usd", "1e-4"], Policy(max_cost_usd=1e-4)),
+        (["--max-cost-usd", "5e-3", "--epsilon", "0"], Policy(max_cost_usd=5e-3, epsilon=0.0)),
     ],
 )
 def test_route_gives_the_routers_decision_as_json(
@@ -74,6 +76,46 @@ def test_route_gives_the_routers_decision_as_json(
     assert (0, "") == (run.code, run.err)
     assert toy_router.route(PRIVATE, policy).to_dict() == json.loads(run.out)
     assert PRIVATE not in run.out
+
+
+@pytest.mark.parametrize(
+    ("options", "asked", "reason"),
+    [
+        (["--needs", "json"], {"needs": ["json"]}, "capability"),
+        (["--needs", "tools, json"], {"needs": ["tools", "json"]}, "capability"),
+        (["--context-tokens", "0"], {"context_tokens": 0}, "sufficient"),
+        (["--context-tokens", "1001"], {"context_tokens": 1001}, "context"),
+        (
+            ["--needs", "tools", "--context-tokens", "5000"],
+            {"needs": ["tools"], "context_tokens": 5000},
+            "context",
+        ),
+    ],
+)
+def test_route_takes_what_a_call_needs(
+    cli: Cli,
+    model: tuple[str, str],
+    toy_router: Router,
+    options: list[str],
+    asked: dict[str, Any],
+    reason: str,
+) -> None:
+    run = cli("route", "hello", "--epsilon", "1", "--json", *options, *model)
+    assert (0, "") == (run.code, run.err)
+    decision = toy_router.route("hello", Policy(epsilon=1.0), **asked)
+    assert decision.to_dict() == json.loads(run.out)
+    assert reason == decision.reason
+    run = cli("route", "hello", "--epsilon", "1", *options, *model)
+    assert run.out.startswith(f"{decision.tier} ({decision.model}): {reason}, ")
+
+
+def test_a_tier_passed_over_for_its_cost_is_said_in_words(cli: Cli, model: tuple[str, str]) -> None:
+    run = cli("route", "hello", "--epsilon", "0", "--max-cost-usd", "0.0001", *model)
+    first, *bars, _ = run.out.splitlines()
+    assert "small (tiny-1): cost, the tier preferred is expected to cost more than max_cost_usd" == first
+    costs = [float(bar.rpartition("$")[2]) for bar in bars]
+    assert sorted(costs) == costs
+    assert costs[0] < 0.0001 < costs[1]
 
 
 @pytest.mark.parametrize(
@@ -147,6 +189,12 @@ def test_one_prompt_is_expected(cli: Cli, model: tuple[str, str]) -> None:
         (["--max-regret", "5"], ["max_regret is a number from 0 to 1; found 5.0"]),
         (["--max-regret", "0", "--epsilon", "0"], ["found both"]),
         (["--epsilon", "little"], ["invalid float value"]),
+        (["--max-cost-usd", "0"], ["max_cost_usd is a number of USD above 0; found 0.0"]),
+        (["--max-cost-usd", "inf"], ["above 0; found inf"]),
+        (["--max-cost-usd", "nan"], ["above 0; found nan"]),
+        (["--max-cost-usd", "cheap"], ["invalid float value"]),
+        (["--context-tokens", "-1"], ["context_tokens is a number of tokens", "found -1"]),
+        (["--context-tokens", "1.5"], ["invalid int value"]),
     ],
 )
 def test_a_policy_that_does_not_fit_is_refused(

@@ -13,6 +13,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 NEVER = {
     "fastapi",
+    "starlette",
+    "uvicorn",
+    "prometheus_client",
     "pydantic",
     "pandas",
     "lightgbm",
@@ -54,7 +57,57 @@ def test_the_commands_load_no_more(python: Callable[..., Any]) -> None:
     assert set() == loaded(python, "import router.cli") & (NEVER | AT_LOAD)
 
 
-@pytest.mark.parametrize("module", ["onnx", "onnxruntime", "tokenizers"])
+@pytest.mark.parametrize(
+    "module", ["router", "router.cli", "router.client", "router.routing", "router.demand"]
+)
+def test_nothing_but_the_service_loads_the_service(python: Callable[..., Any], module: str) -> None:
+    code = f"import {module}" + PROBE.replace(".partition('.')[0]", "")
+    modules = set(json.loads(python("-c", code).stdout))
+    assert module in modules
+    assert [] == [name for name in modules if name.startswith("router.serving")]
+
+
+# What a fresh environment lacks: whoever asks for one of these packages is told that it is not there.
+WITHOUT_EXTRA = """
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"fastapi", "starlette", "uvicorn", "prometheus_client", "pydantic", "pydantic_core"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Blocker())
+from router.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_serving_without_the_extra_says_what_to_install(
+    python: Callable[..., Any], toy_artifact: Path
+) -> None:
+    for options in (
+        [],
+        ["--model", str(toy_artifact), "--port", "0"],
+        ["--workers", "2", "--host", "::"],
+    ):
+        run = python("-c", WITHOUT_EXTRA, "serve", *options)
+        assert (3, b"") == (run.returncode, run.stdout)
+        (line,) = run.stderr.decode().splitlines()
+        assert line.startswith("error: serve needs more packages (")
+        assert line.endswith("): pip install 'tierwise[serve]'")
+
+
+def test_the_other_commands_do_without_the_extra(python: Callable[..., Any], toy_artifact: Path) -> None:
+    run = python("-c", WITHOUT_EXTRA, "route", "hello", "--json", "--model", str(toy_artifact))
+    assert (0, b"") == (run.returncode, run.stderr)
+    assert "small" == json.loads(run.stdout)["tier"]
+    run = python("-c", WITHOUT_EXTRA, "serve", "--help")
+    assert (0, b"") == (run.returncode, run.stderr)
+    assert b"--keys" in run.stdout
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["onnx", "onnxruntime", "tokenizers", "fastapi", "uvicorn", "starlette", "prometheus_client", "pydantic"],
+)
 def test_the_check_can_fail(python: Callable[..., Any], module: str) -> None:
     assert module in loaded(python, f"import router, {module}") & (NEVER | AT_LOAD)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from router import Policy, Reason, RequestError
 from router.policy import Bounds, choose, resolve_bounds
 
 NAMES = ("small", "medium", "large", "huge", "vast")
-OBSTACLES = (None, None, Reason.CONTEXT, Reason.CAPABILITY)
+OBSTACLES = (None, None, Reason.CONTEXT, Reason.CAPABILITY, Reason.COST)
 ESCALATIONS = (None, None, Reason.NOVEL, Reason.UNCERTIFIED, Reason.EMPTY)
 # A grid makes ties and losses of exactly epsilon; the rest is any float.
 SHARES = st.one_of(st.integers(0, 8).map(lambda i: i / 8), st.floats(0.0, 1.0))
@@ -51,6 +52,12 @@ def able(case: dict[str, Any]) -> list[int]:
     return [k for k in case["bounds"].permitted if not case["obstacles"] or case["obstacles"][k] is None]
 
 
+def last_resort(case: dict[str, Any]) -> int:
+    """Return who tries where nobody can: the cheapest of those that merely cost too much, else the dearest."""
+    permitted = case["bounds"].permitted
+    return min((k for k in permitted if case["obstacles"][k] is Reason.COST), default=permitted[-1])
+
+
 def sufficient(p: list[float], tiers: list[int], epsilon: float) -> int:
     return min(k for k in tiers if max(p[i] for i in tiers) - p[k] <= epsilon)
 
@@ -59,7 +66,7 @@ def sufficient(p: list[float], tiers: list[int], epsilon: float) -> int:
 def test_the_choice_is_the_definition(case: dict[str, Any], epsilon: float) -> None:
     p, tiers = case["p_pass"], able(case)
     if not tiers:
-        expected = case["bounds"].permitted[-1]
+        expected = last_resort(case)
     elif case["escalate"] is not None:
         expected = tiers[-1]
     else:
@@ -100,7 +107,7 @@ def test_the_reason_is_true(case: dict[str, Any], epsilon: float) -> None:
     p, bounds, obstacles = case["p_pass"], case["bounds"], case["obstacles"]
     last, tiers = len(p) - 1, able(case)
     if not tiers:
-        assert obstacles[bounds.permitted[-1]] == reason
+        assert obstacles[last_resort(case)] == reason
     elif case["escalate"] is not None:
         assert case["escalate"] == reason
     elif index == predicted:
@@ -116,6 +123,7 @@ def test_the_reason_is_true(case: dict[str, Any], epsilon: float) -> None:
             Reason.CAPABILITY: lambda k: (
                 k in bounds.permitted and obstacles and obstacles[k] == Reason.CAPABILITY
             ),
+            Reason.COST: lambda k: k in bounds.permitted and obstacles and obstacles[k] == Reason.COST,
         }[reason]
         assert barred(predicted) or barred(best)
 
@@ -138,7 +146,90 @@ def test_escalation_never_picks_a_cheaper_tier(case: dict[str, Any], epsilon: fl
     assert calm <= escalated
 
 
-C, X, T = Reason.CAPABILITY, Reason.CONTEXT, None
+# What a tier may cost
+
+USD = st.one_of(st.integers(0, 6).map(float), st.floats(0.0, 10.0))
+LIMITS = st.one_of(st.integers(1, 6).map(float), st.floats(1e-9, 10.0))
+
+
+def limited(case: dict[str, Any], usd: list[float], limit: float) -> dict[str, Any]:
+    """Return a case in which tiers above a limit cost too much; what stood in their way before still does."""
+    before = case["obstacles"] or (None,) * len(usd)
+    after = [o or (None if cost <= limit else Reason.COST) for o, cost in zip(before, usd, strict=True)]
+    return case | {"obstacles": after}
+
+
+def without_costs(case: dict[str, Any]) -> dict[str, Any]:
+    return case | {"obstacles": [None if o is Reason.COST else o for o in case["obstacles"]]}
+
+
+@st.composite
+def priced_cases(draw: st.DrawFn) -> tuple[dict[str, Any], list[float]]:
+    case = without_costs(draw(cases()))
+    n = len(case["p_pass"])
+    return case, draw(st.lists(USD, min_size=n, max_size=n))
+
+
+@given(priced_cases(), LIMITS, SHARES)
+def test_the_choice_is_within_the_limit_if_any_choice_is(
+    priced: tuple[dict[str, Any], list[float]], limit: float, epsilon: float
+) -> None:
+    case, usd = priced
+    index, _, reason = choose(epsilon=epsilon, **limited(case, usd, limit))
+    could = able(case)
+    if any(usd[k] <= limit for k in could):
+        assert usd[index] <= limit
+        assert index in could
+    elif could:  # the cheapest that can serve it, though it costs too much
+        assert (could[0], Reason.COST) == (index, reason)
+    else:  # cost is not what stands in the way
+        assert (case["bounds"].permitted[-1], case["obstacles"][index]) == (index, reason)
+
+
+@given(priced_cases(), LIMITS, SHARES)
+def test_cost_is_the_reason_only_where_a_tier_was_passed_over_for_it(
+    priced: tuple[dict[str, Any], list[float]], limit: float, epsilon: float
+) -> None:
+    case, usd = priced
+    index, _, reason = choose(epsilon=epsilon, **limited(case, usd, limit))
+    passed_over = [k for k in able(case) if usd[k] > limit]
+    if reason is Reason.COST:
+        assert passed_over
+    if not passed_over:  # a limit that excludes nothing changes nothing
+        assert choose(epsilon=epsilon, **case) == choose(epsilon=epsilon, **limited(case, usd, limit))
+    if index != choose(epsilon=epsilon, **case)[0]:
+        assert passed_over
+
+
+@given(priced_cases(), LIMITS, LIMITS, SHARES)
+def test_where_dearer_tiers_cost_more_a_larger_limit_never_picks_a_cheaper_one(
+    priced: tuple[dict[str, Any], list[float]], a: float, b: float, epsilon: float
+) -> None:
+    case, usd = priced
+    usd = sorted(usd)
+    tight, loose = (choose(epsilon=epsilon, **limited(case, usd, limit)) for limit in (min(a, b), max(a, b)))
+    free = choose(epsilon=epsilon, **case)
+    assert tight[0] <= loose[0] <= free[0]
+
+
+def test_where_dearer_tiers_cost_less_a_larger_limit_may_pick_a_cheaper_one() -> None:
+    """A long prompt on a tier with long answers: the order of the ladder is not the order of what it costs."""
+    case = {"p_pass": [0.9, 0.9, 0.9], "bounds": FREE, "escalate": None, "obstacles": ()}
+    usd = [3.0, 2.0, 1.0]
+    found = [choose(epsilon=0.0, **limited(case, usd, limit))[0] for limit in (0.5, 1.0, 2.0, 3.0)]
+    assert [0, 2, 1, 0] == found
+
+
+@given(priced_cases(), LIMITS, SHARES, SHARES)
+def test_within_a_limit_too_a_larger_epsilon_never_picks_a_dearer_tier(
+    priced: tuple[dict[str, Any], list[float]], limit: float, a: float, b: float
+) -> None:
+    case = limited(*priced, limit)
+    strict, permissive = (choose(epsilon=e, **case)[0] for e in (min(a, b), max(a, b)))
+    assert strict >= permissive
+
+
+C, X, T, D = Reason.CAPABILITY, Reason.CONTEXT, None, Reason.COST
 
 
 @pytest.mark.parametrize(
@@ -170,6 +261,17 @@ C, X, T = Reason.CAPABILITY, Reason.CONTEXT, None
         ((1, 0, Reason.NOVEL), [0.9, 0.9, 0.9], 0.05, Bounds((0, 1), 0, 1), (), Reason.NOVEL),
         ((1, 0, Reason.NOVEL), [0.9, 0.9, 0.9], 0.05, FREE, (T, T, X), Reason.NOVEL),
         ((0, 0, Reason.NEEDED), [0.3], 0.0, Bounds((0,), 0, 0), (), None),
+        # Cost: passed over, or the least of what is too much.
+        ((1, 2, Reason.COST), [0.50, 0.60, 0.93], 0.05, FREE, (T, T, D), None),
+        ((0, 1, Reason.COST), [0.60, 0.64, 0.68], 0.05, FREE, (T, T, D), None),
+        ((0, 0, Reason.SUFFICIENT), [0.90, 0.92, 0.93], 0.05, FREE, (T, D, D), None),
+        ((0, 0, Reason.COST), [0.90, 0.92, 0.93], 0.05, FREE, (D, D, D), None),
+        ((0, 2, Reason.COST), [0.1, 0.2, 0.9], 0.05, FREE, (D, D, D), Reason.NOVEL),
+        ((1, 2, Reason.COST), [0.1, 0.2, 0.9], 0.05, Bounds((1, 2), 1, 2), (D, D, D), None),
+        ((1, 0, Reason.COST), [0.9, 0.9, 0.9], 0.05, FREE, (C, D, D), None),
+        ((0, 0, Reason.COST), [0.9, 0.9, 0.9], 0.05, FREE, (D, C, X), None),
+        ((0, 0, Reason.NOVEL), [0.9, 0.9, 0.9], 0.05, FREE, (T, D, D), Reason.NOVEL),
+        ((1, 0, Reason.COST), [0.9, 0.9, 0.9], 0.05, FREE, (D, T, T), None),
     ],
 )
 def test_each_reason_by_hand(
@@ -247,6 +349,68 @@ def test_one_of_regret_and_epsilon(value: float) -> None:
         Policy(max_regret=value, epsilon=value)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        0,
+        0.0,
+        -0.0,
+        -1,
+        -5e-324,
+        math.nan,
+        math.inf,
+        -math.inf,
+        True,
+        False,
+        "0.1",
+        [0.1],
+        1j,
+        b"1",
+        -(10**400),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_a_limit_that_is_no_amount_is_refused(value: Any) -> None:
+    with pytest.raises(RequestError, match="max_cost_usd is a number of USD above 0; found") as caught:
+        Policy(max_cost_usd=value)
+    assert "max_cost_usd" == caught.value.field
+
+
+@pytest.mark.parametrize(
+    "value",
+    [5e-324, 0.001, 1, 10**12, 1e308, np.float64(0.5), np.float32(0.5), Fraction(1, 3), 10**400],
+    ids=lambda value: repr(value)[:20],
+)
+def test_a_limit_is_any_amount(value: Any) -> None:
+    assert value == Policy(max_cost_usd=value).max_cost_usd
+
+
+@pytest.mark.parametrize(
+    ("field", "ask"),
+    [
+        ("max_regret", {"max_regret": 2}),
+        ("epsilon", {"epsilon": -1}),
+        ("epsilon", {"epsilon": 0, "max_regret": 0}),
+        ("floor", {"floor": 1}),
+        ("ceiling", {"ceiling": b"large"}),
+        ("allow", {"allow": []}),
+        ("floor", {"floor": "smal"}),
+        ("ceiling", {"ceiling": "smal"}),
+        ("allow", {"allow": ["small", "smal"]}),
+        ("floor", {"floor": "large", "ceiling": "small"}),
+        ("allow", {"floor": "large", "allow": ["small"]}),
+    ],
+)
+def test_an_error_names_its_field(field: str, ask: dict[str, Any]) -> None:
+    with pytest.raises(RequestError) as caught:
+        resolve_bounds(Policy(**ask), NAMES[:3])
+    assert field == caught.value.field
+
+
+def test_an_error_of_another_kind_names_none() -> None:
+    assert RequestError("x").field is None
+
+
 @pytest.mark.parametrize("field", ["floor", "ceiling"])
 @pytest.mark.parametrize("value", [0, 1, b"small", ["small"], True])
 def test_a_tier_is_named(field: str, value: Any) -> None:
@@ -273,6 +437,7 @@ def test_a_policy_is_a_value() -> None:
     assert 1 == len({one, other})
     assert Policy() != Policy(epsilon=0.0)
     assert Policy() != Policy(max_regret=0.0)
+    assert Policy(max_cost_usd=1) == Policy(max_cost_usd=1.0) != Policy()
     with pytest.raises(AttributeError):
         one.epsilon = 0.5  # type: ignore[misc]
     assert not hasattr(one, "__dict__")

@@ -6,6 +6,7 @@ import json
 import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 from math import log1p
 from pathlib import Path
@@ -287,6 +288,159 @@ def test_bounds_are_kept_and_named(toy_router: Router) -> None:
         assert (expected, reason) == (decision.tier, decision.reason)
 
 
+# What a tier may cost, and what a call needs beyond its prompt
+
+
+def test_a_decision_tells_what_each_tier_costs(toy_router: Router) -> None:
+    for prompt in PROMPTS[:100]:
+        decision = toy_router.route(prompt)
+        assert toy_router.expected_cost([prompt])[0].tolist() == list(decision.tier_cost_usd)
+        assert decision.tier_cost_usd[decision.index] == decision.expected_cost_usd
+    together = toy_router.route_many(PROMPTS)
+    assert toy_router.expected_cost(PROMPTS).tolist() == [list(d.tier_cost_usd) for d in together]
+
+
+@pytest.mark.parametrize("policy", [None, Policy(epsilon=0.0), Policy(epsilon=0.0, floor="medium")])
+def test_a_limit_moves_the_choice_to_what_it_allows(toy_router: Router, policy: Policy | None) -> None:
+    asked = policy or Policy()
+    reasons = set()
+    for prompt in [p for p in PROMPTS if p][:100]:
+        free = toy_router.route(prompt, policy)
+        for limit in (*free.tier_cost_usd, free.tier_cost_usd[0] * 0.99, 5e-324, 1e300):
+            decision = toy_router.route(prompt, replace(asked, max_cost_usd=limit))
+            reasons.add(decision.reason)
+            assert (free.p_pass, free.tier_cost_usd) == (decision.p_pass, decision.tier_cost_usd)
+            assert decision.index <= free.index  # on this ladder what is dearer costs more
+            if decision.expected_cost_usd > limit:
+                assert decision.reason in (Reason.COST, free.reason)
+            if limit >= free.tier_cost_usd[-1]:
+                assert free == decision
+            if policy is not None and policy.floor is not None:
+                assert decision.index >= 1
+    assert Reason.COST in reasons
+
+
+def test_a_limit_by_hand(toy_router: Router) -> None:
+    small, medium, large = toy_router.route("hello").tier_cost_usd
+    strict = Policy(epsilon=0.0)
+    for expected, reason, limit in (
+        ("large", Reason.NEEDED, large),
+        ("medium", Reason.COST, large - 1e-12),
+        ("medium", Reason.COST, medium),
+        ("small", Reason.COST, medium - 1e-12),
+        ("small", Reason.COST, small),
+        ("small", Reason.COST, small / 2),  # all are above: the cheapest
+    ):
+        decision = toy_router.route("hello", replace(strict, max_cost_usd=limit))
+        assert (expected, reason) == (decision.tier, decision.reason), limit
+    assert Reason.SUFFICIENT == toy_router.route("hello", Policy(epsilon=1.0, max_cost_usd=small)).reason
+
+
+def test_a_limit_holds_where_the_router_is_not_sure(toy_router: Router) -> None:
+    for prompt, reason in (("世界", Reason.NOVEL), ("", Reason.EMPTY)):
+        costs = toy_router.route(prompt).tier_cost_usd
+        decision = toy_router.route(prompt, Policy(max_cost_usd=costs[1]))
+        assert ("medium", reason) == (decision.tier, decision.reason)
+    decision = toy_router.route("hello", Policy(max_regret=0.0, max_cost_usd=1e-9))
+    assert ("small", Reason.COST) == (decision.tier, decision.reason)
+
+
+def test_a_limit_does_not_send_to_where_it_cannot_be_served(toy_router: Router) -> None:
+    """A tier that lacks what is needed stays out, however little it costs."""
+    decision = toy_router.route("hello", Policy(max_cost_usd=1e-9), needs=["tools"])
+    assert ("medium", Reason.COST) == (decision.tier, decision.reason)
+    decision = toy_router.route("hello", Policy(max_cost_usd=1e-9), needs=["wings"])
+    assert (TOP, Reason.CAPABILITY) == (decision.tier, decision.reason)
+
+
+NEEDS = {
+    "tools": [{"role": "tool", "content": ""}, {"role": "user", "content": "hello"}],
+    "vision": [{"role": "user", "content": [{"type": "text", "text": "hello"}, IMAGE]}],
+}
+
+
+@pytest.mark.parametrize("name", NEEDS)
+@pytest.mark.parametrize(
+    "policy", [None, Policy(epsilon=1.0), Policy(epsilon=1.0, ceiling="medium"), Policy(max_cost_usd=1e-4)]
+)
+def test_what_is_said_is_the_same_as_what_messages_show(
+    toy_router: Router, name: str, policy: Policy | None
+) -> None:
+    shown = toy_router.route(NEEDS[name], policy)
+    assert shown == toy_router.route(NEEDS[name], policy, needs=[name])
+    said = toy_router.route("hello", policy, needs=[name])
+    assert ((said.index, said.reason) == (shown.index, shown.reason)) or shown.p_pass != said.p_pass
+    able = [tier.name for tier in toy_router.tiers if tier.capabilities is None or name in tier.capabilities]
+    if policy is None or (policy.ceiling is None and policy.max_cost_usd is None):
+        assert said.tier in able
+
+
+def test_needs_go_where_they_are_offered(toy_router: Router) -> None:
+    anything = Policy(epsilon=1.0)
+    for expected, reason, needs in (
+        ("small", Reason.SUFFICIENT, []),
+        ("medium", Reason.CAPABILITY, ["tools"]),
+        ("large", Reason.CAPABILITY, ["json"]),
+        ("large", Reason.CAPABILITY, ("tools", "json")),
+        ("large", Reason.CAPABILITY, {"wings"}),  # nobody's: the dearest tries
+    ):
+        decision = toy_router.route("hello", anything, needs=needs)
+        assert (expected, reason, 0) == (decision.tier, decision.reason, decision.predicted)
+
+
+def test_tools_need_a_tier_that_has_them_and_cost_their_length(toy_router: Router) -> None:
+    tools = [{"type": "function", "function": {"name": "f", "description": "d" * 400}}]
+    length = len(json.dumps(tools, separators=(",", ":")))
+    plain, found = toy_router.route("hello"), toy_router.route("hello", tools=tools)
+    assert ("medium", Reason.CAPABILITY, plain.p_pass) == (found.tier, found.reason, found.p_pass)
+    for each, tier in enumerate(toy_router.tiers):
+        more = length / 4 * tier.input_usd_per_mtok * 1e-6
+        assert pytest.approx(plain.tier_cost_usd[each] + more) == found.tier_cost_usd[each]
+    assert plain == toy_router.route("hello", tools=[])
+    long = [{"description": "d" * 16_000}]
+    found = toy_router.route("hello", tools=long)  # the whole is too long for the cheapest, and for the next
+    assert (TOP, Reason.CONTEXT) == (found.tier, found.reason)
+
+
+@pytest.mark.parametrize(
+    ("tier", "reason", "tokens"),
+    [
+        ("small", Reason.SUFFICIENT, 0),
+        ("small", Reason.SUFFICIENT, 1000),
+        ("medium", Reason.CONTEXT, 1001),
+        ("medium", Reason.CONTEXT, 4000),
+        ("large", Reason.CONTEXT, 4001),
+        ("large", Reason.CONTEXT, 100_001),  # too long for all: the dearest tries
+        ("large", Reason.CONTEXT, 10**12),
+    ],
+)
+def test_tokens_that_are_counted_go_before_characters(
+    toy_router: Router, tier: str, reason: Reason, tokens: int
+) -> None:
+    decision = toy_router.route("hello " * 300, Policy(epsilon=1.0), context_tokens=tokens)
+    assert (tier, reason, 0) == (decision.tier, decision.reason, decision.predicted)
+    plain = toy_router.route("hello " * 300)
+    for each, ours in enumerate(toy_router.tiers):
+        more = (tokens - 450) * ours.input_usd_per_mtok * 1e-6
+        assert pytest.approx(plain.tier_cost_usd[each] + more, rel=1e-9) == decision.tier_cost_usd[each]
+
+
+@given(n=st.integers(1, 6000))
+def test_four_characters_are_a_token(toy_router: Router, n: int) -> None:
+    """What the caller counts is the same as what would be counted for him, if he counts alike."""
+    text = "hello " * n
+    text = text[: len(text) // 4 * 4]
+    assert toy_router.route(text) == toy_router.route(text, context_tokens=len(text) // 4)
+
+
+def test_arguments_are_named(toy_router: Router) -> None:
+    with pytest.raises(TypeError):
+        toy_router.route("hello", None, ["json"])  # type: ignore[misc]
+    for wrong in ({"needs": "json"}, {"tools": {}, "needs": [1]}, {"context_tokens": -1}):
+        with pytest.raises(RequestError):
+            toy_router.route("hello", **wrong)  # type: ignore[arg-type]
+
+
 # Expected costs
 
 
@@ -532,6 +686,7 @@ def watch(event, arguments):
 sys.addaudithook(watch)
 import json, threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from router import Policy, route
 def count():
     return [sum(path.endswith(name) for path in opened) for name in ("manifest.json", "tokenizer.json")]
