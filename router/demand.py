@@ -59,8 +59,8 @@ def read_demand(
     if isinstance(needs, str) or not isinstance(needs, Iterable):
         raise RequestError(f"needs is a list of capabilities; found {type(needs).__name__}", field="needs")
     needed = list(needs)
-    if not all(isinstance(name, str) for name in needed):
-        raise RequestError("needs is a list of capabilities, each a str", field="needs")
+    if not all(isinstance(name, str) and name for name in needed):
+        raise RequestError("needs is a list of capabilities, each a str and not empty", field="needs")
     n_chars: float = view.n_chars
     if isinstance(tools, str | bytes) or not isinstance(tools, Sequence):
         raise RequestError(f"tools is a list of definitions; found {type(tools).__name__}", field="tools")

@@ -68,7 +68,7 @@ class Policy:
         cost: Any = self.max_cost_usd
         if cost is not None:
             is_number = isinstance(cost, Real) and not isinstance(cost, bool)
-            if not is_number or not 0.0 < float(cost) < inf:
+            if not is_number or not 0 < cost < inf:
                 raise RequestError(
                     f"policy: max_cost_usd is a number of USD above 0; found {cost!r}", "max_cost_usd"
                 )

@@ -219,10 +219,17 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
 
 
-def route(prompt: Prompt, policy: Policy | None = None) -> Decision:
+def route(
+    prompt: Prompt,
+    policy: Policy | None = None,
+    *,
+    needs: Iterable[str] = (),
+    tools: Sequence[Mapping[str, Any]] = (),
+    context_tokens: int | None = None,
+) -> Decision:
     """Decide with the default model: what $TIERWISE_MODEL names, else the packaged one.
 
-    The model is loaded once, at the first call; thread-safe.
+    The model is loaded once, at the first call; thread-safe. Parameters are those of `Router.route`.
 
     Raises
     ------
@@ -238,4 +245,4 @@ def route(prompt: Prompt, policy: Policy | None = None) -> Decision:
             if _default is None:
                 _default = Router.load()
             router = _default
-    return router.route(prompt, policy)
+    return router.route(prompt, policy, needs=needs, tools=tools, context_tokens=context_tokens)

@@ -23,10 +23,11 @@ from router.serving.exchange import (
     Disconnected,
     Exchange,
     check_encoding,
+    check_json,
     check_media_type,
     read_body,
 )
-from router.serving.gate import CLIENT_CLOSED, ENDPOINTS, answer_route, internal_error
+from router.serving.gate import CLIENT_CLOSED, answer_route, internal_error
 from router.serving.problems import MEDIA_TYPE, Problem
 from router.serving.schema import (
     BatchAnswer,
@@ -50,6 +51,10 @@ __all__ = ["create_app"]
 _TITLES = {
     400: "The body is not what it says it is.",
     401: "An API key is missing, or is not known.",
+    405: "Another method is expected; Allow says which.",
+    408: "The request did not end in time.",
+    431: "The headers are too large.",
+    500: "The service failed; its log has more under the request id.",
     403: "The key opens other endpoints only, or a page of another site asked.",
     413: "The body is too large, or the batch too long.",
     415: "The body is of another media type, charset or compressed.",
@@ -57,6 +62,9 @@ _TITLES = {
     429: "Too many batches at a time; ask again after Retry-After seconds.",
     503: "Overloaded, loading or about to stop; ask again after Retry-After seconds.",
 }
+
+
+_LINE = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("ItemAnswer", "ItemError")]}
 
 
 def create_app(service: Service) -> FastAPI:
@@ -67,6 +75,7 @@ def create_app(service: Service) -> FastAPI:
         summary="Which model tier is enough for a prompt, and how sure that is.",
         docs_url=None,  # those pages load scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,
         openapi_url=None,  # served below, with the bodies that the endpoints read themselves
     )
     app.state.service = service
@@ -96,6 +105,7 @@ def _add_scoring(app: FastAPI) -> None:
         The decision is the one that `Router.route` gives in-process. No model is called, and the prompt goes nowhere.
         """
         exchange: Exchange = request.scope["exchange"]
+        check_json(exchange.headers)  # before a body is read for nothing
         body = await read_body(request.receive, exchange.headers, service.limits.max_body_bytes)
         return _json(answer_route(body, service, exchange))
 
@@ -105,7 +115,7 @@ def _add_scoring(app: FastAPI) -> None:
         summary="Decide on many prompts",
         response_model=BatchAnswer,
         responses={
-            200: {"content": {NDJSON: {"schema": {"$ref": "#/components/schemas/ItemAnswer"}}}},
+            200: {"content": {NDJSON: {"schema": _LINE}}},
             **_problems(400, 401, 403, 413, 415, 422, 429, 503),
         },
         openapi_extra=_body(BatchRequest, ndjson=RouteRequest),
@@ -294,8 +304,9 @@ def _problem(error: Exception) -> Problem:
     if isinstance(error, HTTPException):  # what the framework refuses
         if error.status_code == 405:
             allowed = (error.headers or {}).get("Allow", "")
+            allowed += ", HEAD" if allowed == "GET" else ""
             return Problem("method-not-allowed", f"expected the method {allowed}", headers={"allow": allowed})
-        return Problem("not-found", f"there is nothing here; endpoints: {', '.join(sorted(ENDPOINTS))}")
+        return Problem("not-found", "there is nothing here")
     return internal_error()
 
 
@@ -304,7 +315,10 @@ def _problem(error: Exception) -> Problem:
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemAnswer"}}}
-    return {status: {"description": _TITLES[status], "content": content} for status in statuses}
+    everywhere = (405, 408, 431, 500)
+    return {
+        status: {"description": _TITLES[status], "content": content} for status in (*statuses, *everywhere)
+    }
 
 
 def _body(model: type[BaseModel], ndjson: type[BaseModel] | None = None) -> dict[str, Any]:

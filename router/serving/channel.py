@@ -46,9 +46,12 @@ class Channel:
     ----------
     pipe : Connection
         To the supervisor.
+    is_late : bool
+        Whether the worker takes the place of one that died, while others serve.
     """
 
-    def __init__(self, pipe: Connection) -> None:
+    def __init__(self, pipe: Connection, *, is_late: bool = False) -> None:
+        self.is_late = is_late
         self._pipe = pipe
         self._asked: asyncio.Future[Reloaded] | None = None
         self._tasks: set[asyncio.Task[None]] = set()

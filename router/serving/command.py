@@ -27,9 +27,10 @@ def run(options: argparse.Namespace) -> None:
     """
     if os.name == "nt":  # no SIGHUP, and no event loop that takes signals
         raise ConfigError("serve runs on Linux and macOS; on Windows, run it in WSL or in a container")
+    _open_standard_streams()
     log = options.log
     if log == "auto":
-        log = "text" if sys.stderr.isatty() else "json"
+        log = "text" if sys.stderr is not None and sys.stderr.isatty() else "json"
     settings = Settings(
         model=options.model,
         host=options.host,
@@ -54,3 +55,12 @@ def run(options: argparse.Namespace) -> None:
             serve_with_workers(settings, listener)
         else:
             serve(settings, listener)
+
+
+def _open_standard_streams() -> None:
+    """Open the standard streams that the caller has closed: a socket in their place would be written to, or worse."""
+    for stream in range(3):
+        try:
+            os.fstat(stream)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free

@@ -152,8 +152,10 @@ async def _serve(
         loop.add_signal_handler(number, handler)
         if number in early:
             handler()
-    serving = asyncio.ensure_future(server.serve(sockets=[listener]))
     loading = asyncio.ensure_future(service.load())
+    if channel is not None and channel.is_late:  # the others are ready: let them have the requests until then
+        await asyncio.wait((loading,))
+    serving = asyncio.ensure_future(server.serve(sockets=[listener]))
     await asyncio.wait((serving, loading), return_when=asyncio.FIRST_COMPLETED)
     if (
         not loading.done()

@@ -52,6 +52,18 @@ _OVERLOADED_ANSWER = _render(_OVERLOADED, close=False)
 _OVERLOADED_AND_CLOSED = _render(_OVERLOADED, close=True)
 
 
+class _Lingering:
+    """A connection's transport, to which a request that is answered before its end closes later.
+
+    Closed at once, it would reset a client that is still sending, which then never reads its answer.
+    """
+
+    def __init__(self, protocol: BoundedProtocol) -> None:
+        self.write = protocol.transport.write
+        self.is_closing = protocol.transport.is_closing
+        self.close = protocol.close_after_body
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """A connection. Made by `bounded_protocol`, which says what the bounds are."""
 
@@ -68,6 +80,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._turned_away = False
         self._is_upgrade = False
         self._is_done = False
+        self._is_closing = False
         self._parting: Problem | None = None
         self._running: RequestResponseCycle | None = None
         self._stalled: float | None = None
@@ -76,6 +89,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """Take a connection, if there is room."""
         super().connection_made(transport)
+        self._lingering = _Lingering(self)
         if len(self.connections) > self.limits.max_connections:
             self.metrics.count_problem(_CONNECTIONS.name)
             self._is_done = True
@@ -155,6 +169,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def let_in(self) -> None:
         """Begin to answer a request."""
         super().on_headers_complete()
+        self.cycle.transport = self._lingering  # type: ignore[assignment] # as far as it is asked of
         if (
             self.expect_100_continue
         ):  # refused at its head, its body may come or not, and then nothing can follow
@@ -174,6 +189,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """End a request."""
         self._in_body = False
         self._head_bytes = 0
+        if self._is_closing:
+            self.transport.close()
         if self.slow:
             self.slow.discard(self)
         self._idle_since = self._heard
@@ -195,6 +212,13 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self._parting is not None and self.cycle.response_complete and not self.transport.is_closing():
             self._part(self._parting)
+
+    def close_after_body(self) -> None:
+        """Close, but for a client that is still sending: then at the end of that, or of its time."""
+        if self._in_body and not self.expect_100_continue:
+            self._is_closing = True
+        else:
+            self.transport.close()
 
     def pause_writing(self) -> None:
         """Note since when the client does not take its answer."""

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -98,6 +99,7 @@ class _Supervisor:
 
     def run(self) -> None:
         with self._catch_signals() as wakeup:
+            resource_tracker.ensure_running()  # the first worker would, and have interrupts let through again
             for _ in range(self._settings.workers):
                 self._start()
             while self._workers or (self._starts and self._stopping_since is None):
@@ -137,16 +139,27 @@ class _Supervisor:
     def _patience(self) -> float | None:
         now = time.monotonic()
         due = list(self._starts) if self._stopping_since is None else [self._deadline()]
+        if self._is_accepting_on:
+            due.append(self._last_call())
         return max(0.0, min(due) - now) if due else None
 
-    def _deadline(self) -> float:
+    @property
+    def _is_accepting_on(self) -> bool:
+        return self._stopping_since is not None and self._listener.fileno() >= 0
+
+    def _last_call(self) -> float:
         assert self._stopping_since is not None  # noqa: S101 - asked of when stopping only
-        return self._stopping_since + self._settings.drain_delay + self._settings.drain_seconds + _GRACE
+        return self._stopping_since + self._settings.drain_delay
+
+    def _deadline(self) -> float:
+        return self._last_call() + self._settings.drain_seconds + _GRACE
 
     def _start(self) -> None:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
-            target=_work, args=(self._settings, self._listener, theirs), name="tierwise worker"
+            target=_work,
+            args=(self._settings, self._listener, theirs, self._is_listening),
+            name="tierwise worker",
         )
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _KEPT_FROM_WORKERS)  # as the worker inherits it
         try:
@@ -305,6 +318,8 @@ class _Supervisor:
 
     def _look_at_the_clock(self) -> None:
         now = time.monotonic()
+        if self._is_accepting_on and now >= self._last_call():
+            self._listener.close()  # as the workers do; else connections would go on to come, to no one
         if self._stopping_since is not None:
             if now >= self._deadline():
                 for worker in self._workers:
@@ -316,10 +331,10 @@ class _Supervisor:
             self._start()
 
 
-def _work(settings: Settings, listener: socket.socket, pipe: Connection) -> None:
+def _work(settings: Settings, listener: socket.socket, pipe: Connection, is_late: bool) -> None:
     """Be a worker."""
     try:
-        serve(settings, listener, Channel(pipe))
+        serve(settings, listener, Channel(pipe, is_late=is_late))
     except RouterError as error:
         with contextlib.suppress(OSError):
             send(pipe, "failed", detail=str(error))
