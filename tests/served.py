@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -227,6 +227,13 @@ class Wire:
         with suppress(ConnectionResetError):
             return self._reader.read()
         return b""
+
+
+@contextmanager
+def connect(served: Served | str, n: int) -> Iterator[list[Wire]]:
+    """Open some connections."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(Wire(served)) for _ in range(n)]
 
 
 def request(method: str, path: str, body: bytes | None = None, **headers: str) -> bytes:
