@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import sys
@@ -59,7 +60,7 @@ class Log:
             self._second, self._stamp = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         stamp = f"{self._stamp}.{int((now - second) * 1000):03d}Z"
         if self._form == "json":
-            return to_json({"time": stamp, "event": event, **fields}, serialize_unknown=True) + b"\n"
+            return _json({"time": stamp, "event": event, **fields}) + b"\n"
         words = " ".join(f"{key}={_word(value)}" for key, value in fields.items() if value is not None)
         return f"{stamp[11:]} {event} {words}\n".encode("utf-8", "backslashreplace")
 
@@ -70,11 +71,18 @@ class Log:
             os.write(sys.stderr.fileno(), line)
 
 
+def _json(value: Any) -> bytes:  # noqa: ANN401 - whatever JSON can hold
+    try:
+        return to_json(value, serialize_unknown=True)
+    except ValueError:  # half a character, which JSON can hold and UTF-8 cannot
+        return json.dumps(value, default=str).encode("ascii")
+
+
 def _word(value: Any) -> str:  # noqa: ANN401 - whatever JSON can hold
     """Return a value on one line, with nothing in it that a terminal would act on."""
     if isinstance(value, int | float):
         return str(value)
-    text = value if isinstance(value, str) else to_json(value).decode()
+    text = value if isinstance(value, str) else _json(value).decode()
     return text if text.isprintable() else ascii(text)
 
 

@@ -147,6 +147,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(_HEAD)
             self._turned_away = True
             return
+        if (
+            sum(name == b"host" for name, _ in self.headers) > 1
+        ):  # RFC 9112, section 3.2: two readers may take either
+            self._refuse(_BAD)
+            self._turned_away = True
+            return
         method = self.parser.get_method()
         if self.parser.should_upgrade():
             if method == b"CONNECT":
