@@ -162,6 +162,8 @@ def _add_serve_options(command: argparse.ArgumentParser) -> None:
 
 
 def _serve(options: argparse.Namespace) -> None:
+    # The library that counts would do so in that folder, which is another program's.
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
     try:
         from router.serving.command import run
     except ImportError as error:

@@ -220,7 +220,7 @@ def _add_health(app: FastAPI) -> None:
     async def metrics() -> Response:
         """Decisions by tier and reason, times, novelty, problems, load and model, summed over the workers."""
         return Response(
-            service.metrics.render(service.model.model_id),
+            await service.metrics.render(service.model.model_id),
             media_type="text/plain; version=0.0.4; charset=utf-8",
         )
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import struct
 from collections.abc import Iterable
+from itertools import count
 
 from prometheus_client import (
     CollectorRegistry,
@@ -26,6 +29,7 @@ MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 # Seconds: a decision takes 50 microseconds, an answer 150; the rest is queues and long bodies.
 _SECONDS = (1e-4, 1.5e-4, 2e-4, 3e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 1.0, 5.0)
 disable_created_metrics()  # type: ignore[no-untyped-call] # half the lines, which nothing reads
+_MOST_ATTEMPTS, _PAUSE = 20, 0.01  # seconds
 _NOVELTY = tuple(i / 10 for i in range(1, 11))
 
 
@@ -91,15 +95,25 @@ class Metrics:
         self._in_flight.set(in_flight)
         self._connections.set(connections)
 
-    def render(self, model_id: str) -> bytes:
+    async def render(self, model_id: str) -> bytes:
         """Return all that is counted, in Prometheus's text format."""
-        shown = self._registry
-        if MULTIPROCESS_VARIABLE in os.environ:
-            shown = CollectorRegistry()
-            MultiProcessCollector(shown)  # type: ignore[no-untyped-call] # the library leaves it untyped
         model = CollectorRegistry()
         model.register(_ModelInfo(model_id))
-        return generate_latest(shown) + generate_latest(model)
+        return await self._render_counts() + generate_latest(model)
+
+    async def _render_counts(self) -> bytes:
+        if MULTIPROCESS_VARIABLE not in os.environ:
+            return generate_latest(self._registry)
+        for attempt in count():
+            try:
+                shown = CollectorRegistry()
+                MultiProcessCollector(shown)  # type: ignore[no-untyped-call] # the library leaves it untyped
+                return generate_latest(shown)
+            except (OSError, struct.error):  # a file that a worker is about to begin, or that goes with one
+                if attempt == _MOST_ATTEMPTS:
+                    raise
+                await asyncio.sleep(_PAUSE)
+        raise AssertionError("counting has no end")
 
 
 def forget_process(pid: int) -> None:

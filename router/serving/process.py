@@ -121,7 +121,8 @@ async def _serve(
 
     async def stop() -> None:
         service.draining = True
-        log.event("stopping", requests=len(server.server_state.tasks))
+        if channel is None or loading.done():  # of a worker that never served there is nothing to tell
+            log.event("stopping", requests=len(server.server_state.tasks))
         await asyncio.sleep(settings.drain_delay)
         server.should_exit = True
 
@@ -161,7 +162,8 @@ async def _serve(
         not loading.done()
     ):  # told to stop meanwhile; the thread that loads cannot be, and may be long about it
         await serving
-        log.event("stopped", requests=server.server_state.total_requests)
+        if channel is None:
+            log.event("stopped", requests=server.server_state.total_requests)
         os._exit(0)
     try:
         await loading
