@@ -121,7 +121,8 @@ async def _serve(
 
     async def stop() -> None:
         service.draining = True
-        if channel is None or loading.done():  # of a worker that never served there is nothing to tell
+        # Of a worker that never served there is nothing to tell.
+        if channel is None or (loading.done() and loading.exception() is None):
             log.event("stopping", requests=len(server.server_state.tasks))
         await asyncio.sleep(settings.drain_delay)
         server.should_exit = True
