@@ -178,7 +178,7 @@ class Gate:
                 "start it with --keys, or with --without-keys if something in front of it checks who asks",
             )
         origin = headers.get(b"origin", b"").decode("latin-1")
-        if origin and origin not in access.origins and origin.partition("://")[2] != host:
+        if origin and origin not in access.origins and (not host or origin.partition("://")[2] != host):
             raise Problem(
                 "forbidden", "a page of another site asked, and the service has no keys; start it with --keys"
             )
