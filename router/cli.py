@@ -1,7 +1,7 @@
 """The user's commands: `tierwise route`, `tierwise inspect`, `tierwise serve`; `python -m router` is the same.
 
 Answers go to stdout, errors to stderr. Exit codes: 0 done, 1 failure, 2 a request that cannot be answered,
-3 a file that is wrong, 130 interrupted.
+3 a file, an option or an address that is wrong, 130 interrupted.
 """
 
 from __future__ import annotations

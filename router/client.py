@@ -15,15 +15,14 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import fields
 from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from router.decision import Decision, Reason
+from router.decision import Reason
 from router.errors import RequestError, RouterError
 
-__all__ = ["LARGEST_ANSWER_BYTES", "route_remotely", "split_response"]
+__all__ = ["LARGEST_ANSWER_BYTES", "route_remotely"]
 
 LARGEST_ANSWER_BYTES = 1_000_000
 LONGEST_WAIT_S = 3600.0
@@ -92,11 +91,6 @@ def route_remotely(
         raise RouterError(f"{place}: the answer is not a decision; {_IS_IT}")
     response: dict[str, Any] = answer
     return response
-
-
-def split_response(response: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
-    """Return the names of the tiers, cheapest first, and what `Decision.to_dict` would give. Pure."""
-    return list(response["tiers"]), {field.name: response[field.name] for field in fields(Decision)}
 
 
 def _open(url: str, timeout_s: float) -> tuple[HTTPConnection, str, str]:
@@ -192,7 +186,7 @@ def _refuse(status: int, answer: Any, retry_after: str | None, place: str, *, ha
         raise RouterError(
             f"{place}: a redirect, not followed lest a key go astray; give the address it leads to"
         )
-    if status in (401, 403):
+    if status == 401 or (status == 403 and not problem):
         if not has_key:
             raise RouterError(f"{place}: the server asks for a key ({status}); set TIERWISE_API_KEY")
         raise RouterError(f"{place}: the key in TIERWISE_API_KEY is not one that it takes ({status})")

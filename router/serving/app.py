@@ -193,7 +193,11 @@ def _add_health(app: FastAPI) -> None:
     service: Service = app.state.service
 
     @app.get(
-        "/healthz", tags=["health"], summary="Say whether the process lives", response_model=StatusAnswer
+        "/healthz",
+        tags=["health"],
+        summary="Say whether the process lives",
+        responses=_problems(503),
+        response_model=StatusAnswer,
     )
     async def healthz() -> Response:
         """Return ok while the process can answer at all."""

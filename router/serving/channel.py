@@ -1,7 +1,8 @@
 """What a worker and the process that looks after it say to one another: JSON through a pipe.
 
 The supervisor says `ask` where a signal wants a reload, `prepare`, `commit`, `forget`, and `reloaded` or `refused` to
-whoever asked; a worker says `ready`, `reload`, `prepared`, `unprepared` and `committed`.
+whoever asked; a worker says `ready`, `failed`,
+`reload`, `prepared`, `unprepared` and `committed`.
 """
 
 from __future__ import annotations

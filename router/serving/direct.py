@@ -18,20 +18,28 @@ from router.serving.limits import Limits
 from router.serving.metrics import Metrics
 from router.serving.protocol import BoundedProtocol
 
-__all__ = ["direct_protocol"]
+__all__ = ["Turn", "direct_protocol"]
 
 _MOST_BODY_BYTES = 64 * 1024  # more is kept back while it cannot be read on, and that is uvicorn's to do
 _PATH = b"/v1/route"
 
 
-class _Turn:
+class Turn:
     """One turn of the event loop: what it has let in waits for what it let in before."""
 
     def __init__(self) -> None:
         self.let_in = 0
+        self._most = 0
 
     def end(self) -> None:
+        """Begin the next."""
+        self._most = max(self._most, self.let_in)
         self.let_in = 0
+
+    def take_most(self) -> int:
+        """Return the most that one turn has let in since it was asked last."""
+        most, self._most = self._most, 0
+        return most
 
 
 class _Cycle:
@@ -53,7 +61,7 @@ class DirectProtocol(BoundedProtocol):
     """A connection. Made by `direct_protocol`."""
 
     gate: ClassVar[Gate]
-    turn: ClassVar[_Turn]
+    turn: ClassVar[Turn]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(*args, **kwargs)
@@ -86,9 +94,10 @@ class DirectProtocol(BoundedProtocol):
     def on_message_complete(self) -> None:
         """Answer, if the request is to be answered here."""
         super().on_message_complete()
-        direct, self._direct = self._direct, None
+        direct = self._direct
         if direct is None or self.transport.is_closing():
-            return
+            return  # in the second case the connection's end tells of it
+        self._direct = None
         exchange = direct.exchange
         content = self.gate.answer(exchange, b"".join(direct.parts))
         headers = [*self.server_state.default_headers, *exchange.answer_headers]
@@ -125,7 +134,7 @@ class DirectProtocol(BoundedProtocol):
         )
 
 
-def direct_protocol(limits: Limits, metrics: Metrics, gate: Gate) -> type[DirectProtocol]:
+def direct_protocol(limits: Limits, metrics: Metrics, gate: Gate, turn: Turn) -> type[DirectProtocol]:
     """Return the protocol with its bounds and its gate; uvicorn makes one for each connection."""
-    fields = {"limits": limits, "metrics": metrics, "slow": set(), "gate": gate, "turn": _Turn()}
+    fields = {"limits": limits, "metrics": metrics, "slow": set(), "gate": gate, "turn": turn}
     return type("Protocol", (DirectProtocol,), fields)

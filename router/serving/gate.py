@@ -40,7 +40,7 @@ CLIENT_CLOSED = 499  # what nginx calls a client that did not wait; never sent
 
 
 class Gate:
-    """The outermost ASGI application.
+    """The ASGI application in front of the endpoints.
 
     `POST /v1/route` may come to `answer` instead, and pass ASGI and the application by (router/serving/direct.py).
 
@@ -48,6 +48,8 @@ class Gate:
     ----------
     app : ASGI application
         What answers those who are let in; finds the `Exchange` in `scope["exchange"]`.
+    service : Service
+        The state that requests share.
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
@@ -100,6 +102,7 @@ class Gate:
                 (b"content-type", b"application/json"),
                 (b"content-length", b"%d" % len(content)),
                 (b"x-request-id", exchange.request_id.encode("ascii")),
+                (b"x-content-type-options", b"nosniff"),
             ]
         except Exception as error:
             content = self._turn_down(exchange, error)
@@ -136,6 +139,11 @@ class Gate:
             raise Problem("not-found", f"there is nothing here; endpoints: {', '.join(sorted(ENDPOINTS))}")
         keys, admin = self._service.access.keys, self._service.access.admin
         wants_admin = exchange.endpoint == "reload"
+        if wants_admin and keys is None and admin is None and not self._service.access.loopback_only:
+            raise Problem(
+                "forbidden",
+                "a reload needs an admin key; start with --admin-keys, or send SIGHUP to the process",
+            )
         if keys is None and (admin is None or not wants_admin):
             self._check_site(exchange.headers)
             return

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from router import RouterError
 from router.serving.app import create_app
 from router.serving.channel import Channel
-from router.serving.direct import direct_protocol
+from router.serving.direct import Turn, direct_protocol
 from router.serving.gate import Gate
 from router.serving.log import Log, uvicorn_logging
 from router.serving.metrics import Metrics
@@ -36,9 +36,10 @@ class _Server(uvicorn.Server):
     Its own handling ends the process by the signal; ours ends with exit code 0 when all is answered.
     """
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, turn: Turn) -> None:
         super().__init__(config)
         self._service = service
+        self._turn = turn
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -52,7 +53,8 @@ class _Server(uvicorn.Server):
             for connection in list(state.connections):
                 if isinstance(connection, BoundedProtocol):
                     connection.expire(now)
-            self._service.metrics.set_load(len(state.tasks), len(state.connections))
+            in_flight = len(state.tasks) + self._turn.take_most()
+            self._service.metrics.set_load(in_flight, len(state.connections))
             self._service.refresh_keys()
         return await super().on_tick(counter)
 
@@ -80,7 +82,8 @@ def serve(settings: Settings, listener: socket.socket, channel: Channel | None =
     service = Service(settings.model, settings.limits, read_access(settings), log, metrics, reloader)
     gate = Gate(create_app(service), service)
     app: ASGIApp = gate
-    protocol: type[BoundedProtocol] = direct_protocol(settings.limits, metrics, gate)
+    turn = Turn()
+    protocol: type[BoundedProtocol] = direct_protocol(settings.limits, metrics, gate, turn)
     if settings.origins:
         # In front of the gate: what asks before it asks has no key.
         app = CORSMiddleware(
@@ -104,19 +107,18 @@ def serve(settings: Settings, listener: socket.socket, channel: Channel | None =
         timeout_graceful_shutdown=max(1, int(settings.drain_seconds)),
     )
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_serve(settings, listener, channel, config, service, early))
+        runner.run(_serve(settings, listener, channel, _Server(config, service, turn), service, early))
 
 
 async def _serve(
     settings: Settings,
     listener: socket.socket,
     channel: Channel | None,
-    config: uvicorn.Config,
+    server: _Server,
     service: Service,
     early: list[int],
 ) -> None:
     log = service.log
-    server = _Server(config, service)
     stopping: list[asyncio.Task[None]] = []
 
     async def stop() -> None:
@@ -175,17 +177,18 @@ async def _serve(
     if channel is not None:
         channel.attach(service, on_stop)
     elif not stopping:
-        tell_listening(log, settings, listener, service.model.model_id)
+        tell_listening(log, settings, listener, service.model.model_id, keys=service.access.keys is not None)
     await serving
     await asyncio.sleep(0)  # the last requests are recorded
     log.event("stopped", requests=server.server_state.total_requests)
 
 
-def tell_listening(log: Log, settings: Settings, listener: socket.socket, model_id: str) -> None:
+def tell_listening(
+    log: Log, settings: Settings, listener: socket.socket, model_id: str, *, keys: bool
+) -> None:
     """Say in the log where the service answers, and by which model."""
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    keys = read_access(settings).keys is not None
     log.event("listening", url=url, model_id=model_id, workers=settings.workers, keys=keys)
 
 

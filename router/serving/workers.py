@@ -24,7 +24,7 @@ from router.serving.channel import Channel, Message, receive, send
 from router.serving.log import Log
 from router.serving.metrics import MULTIPROCESS_VARIABLE, forget_process
 from router.serving.process import serve, tell_listening, terminal_is_gone
-from router.serving.settings import Settings
+from router.serving.settings import Settings, read_access
 
 __all__ = ["serve_with_workers"]
 
@@ -86,6 +86,7 @@ class _Supervisor:
         self._settings = settings
         self._listener = listener
         self._log = Log(settings.log)
+        self._has_keys = read_access(settings).keys is not None
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
         self._starts: list[float] = []  # when a worker that died is to be started again
@@ -221,7 +222,7 @@ class _Supervisor:
         elif all(worker.is_ready for worker in self._workers):
             self._is_listening = True
             self._model_id = worker.model_id
-            tell_listening(self._log, self._settings, self._listener, worker.model_id)
+            tell_listening(self._log, self._settings, self._listener, worker.model_id, keys=self._has_keys)
             self._agree()
 
     def _agree(self) -> None:
