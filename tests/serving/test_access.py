@@ -212,7 +212,8 @@ def test_other_machines_are_let_in_where_that_was_said(
         else:  # what stands in front checks who asks; a browser's page of another site is still kept out
             evil = {"host": "router.internal", "origin": "https://evil.example"}
             assert 403 == ask(here, "POST", "/v1/route", BODY, **evil).status
-            assert 403 == ask(here, "POST", "/v1/model/reload", host="router.internal").status  # nor may just anyone
+            # Nor may just anyone replace the model.
+            assert 403 == ask(here, "POST", "/v1/model/reload", host="router.internal").status
 
 
 def test_the_newer_protocol_s_own_address(toy_artifact: Path) -> None:
