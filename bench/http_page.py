@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from bench.measuring import render_table
+from bench.sections import render_markdown, replace_section
 
 __all__ = ["END", "START", "TARGETS", "judge", "render_section", "render_tables", "splice"]
 
@@ -229,7 +229,7 @@ def render_section(document: dict[str, Any]) -> str:
         "The load generator runs on the same machine and checks every response.",
     ]
     for title, header, rows, note in _tables(document):
-        parts += [f"### {title}", _markdown(header, rows)]
+        parts += [f"### {title}", render_markdown(header, rows)]
         if note:
             parts.append(note)
     return "\n\n".join([*parts, END])
@@ -244,15 +244,4 @@ def splice(text: str, document: dict[str, Any] | str) -> str:
         The marks are not there once each, in order, or not both absent.
     """
     block = document if isinstance(document, str) else render_section(document)
-    before, start, rest = text.partition(START)
-    _, end, after = rest.partition(END)
-    if not start and END not in text:
-        return f"{text.rstrip()}\n\n{HEADING}\n\n{block}\n"
-    if not start or not end or START in rest or END in after:
-        raise SystemExit(f"bench: expected one block between {START} and {END}; put the two marks back")
-    return before + block + after
-
-
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+    return replace_section(text, block, START, END, HEADING)

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from served import serve
-from test_report_page import CONTRAST, SPILLING, SWITCHES, THEMES, find
+from test_report_page import CONTRAST, SPILLING, THEMES
 
 from router import Decision, Policy, Reason, Router
 
@@ -56,23 +56,6 @@ def server() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def router() -> Router:
     return Router.load(MODEL)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    chromium = find("CHROMIUM", "chromium", "chromium-browser", "google-chrome")
-    driver_file = find("CHROMEDRIVER", "chromedriver")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for switch in (*SWITCHES, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(switch)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(driver_file))
-    yield driver
-    driver.quit()
 
 
 def show(browser: Any, url: str, width: int = 1440, theme: str = "light", *, motion: str = "reduce") -> None:
