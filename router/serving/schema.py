@@ -233,6 +233,27 @@ class _Chosen(BaseModel):
 class DecisionAnswer(_Chosen):
     """Where the prompt should go."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "tier": "small",
+                    "index": 0,
+                    "model": "small-model",
+                    "p_pass": [0.93, 0.95, 0.97],
+                    "predicted": 0,
+                    "reason": "sufficient",
+                    "expected_cost_usd": 0.00006,
+                    "novelty": 0.31,
+                    "model_id": "tw-0123456789ab",
+                    "tier_cost_usd": [0.00006, 0.0004, 0.0025],
+                    "tiers": ["small", "medium", "large"],
+                    "request_id": "5f0c2a7d91be-1",
+                }
+            ]
+        }
+    )
+
     tiers: list[str] = Field(description="Names of the tiers, cheapest first, in the order of the lists.")
     request_id: str = Field(description="As in the header X-Request-ID.")
 
@@ -246,6 +267,26 @@ class ProblemField(BaseModel):
 
 class ProblemAnswer(BaseModel):
     """What went wrong (RFC 9457)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "urn:tierwise:problem:invalid-request",
+                    "title": "Invalid request",
+                    "status": 422,
+                    "detail": "policy.max_regret: expected a value less than or equal to 1, found 2",
+                    "errors": [
+                        {
+                            "pointer": "#/policy/max_regret",
+                            "detail": "expected a value less than or equal to 1, found 2",
+                        }
+                    ],
+                    "request_id": "5f0c2a7d91be-2",
+                }
+            ]
+        }
+    )
 
     type: str = Field(description="A stable URI, such as urn:tierwise:problem:invalid-request.")
     title: str

@@ -126,9 +126,12 @@ def examples(node: Any, path: str = "#") -> Iterator[tuple[str, dict[str, Any], 
 
 def test_examples_are_of_their_schemas_and_are_answered(document: dict[str, Any], client: Client) -> None:
     found = list(examples(document["components"]["schemas"]))
-    assert {"#/RouteRequest", "#/BatchRequest"} == {place for place, _, _ in found}
+    requests, answers = {"#/RouteRequest", "#/BatchRequest"}, {"#/DecisionAnswer", "#/ProblemAnswer"}
+    assert requests | answers == {place for place, _, _ in found}
     for place, schema, value in found:
         assert validator(document, schema).is_valid(value), place
+        if place in answers:
+            continue
         answer = client.post("/v1/route" if place == "#/RouteRequest" else "/v1/route/batch", value)
         assert 200 == answer.status
         assert b'"error"' not in answer.body
