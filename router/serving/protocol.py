@@ -32,6 +32,8 @@ _SLOW = Problem("too-slow", "the request did not come to its end in time; send i
 _BAD = Problem("bad-http", "the request is not HTTP/1.1")
 _PATIENCE = 1.0  # seconds after which a request that waits for its client does not count as in flight
 _LINGER = 1.0  # seconds to read what a client sends on when it has been refused
+_SPARE_CONNECTIONS = 32  # for those who ask how the service is, when all others are taken
+_HEALTH = (b"/healthz", b"/readyz", b"/metrics")
 _OF_UPGRADES = (b"connection", b"http2-settings", b"upgrade")
 
 
@@ -80,6 +82,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._turned_away = False
         self._is_upgrade = False
         self._is_done = False
+        self._is_spare = False
         self._is_closing = False
         self._parting: Problem | None = None
         self._running: RequestResponseCycle | None = None
@@ -90,7 +93,9 @@ class BoundedProtocol(HttpToolsProtocol):
         """Take a connection, if there is room."""
         super().connection_made(transport)
         self._lingering = _Lingering(self)
-        if len(self.connections) > self.limits.max_connections:
+        beyond = len(self.connections) - self.limits.max_connections
+        self._is_spare = beyond > 0
+        if beyond > _SPARE_CONNECTIONS:
             self.metrics.count_problem(_CONNECTIONS.name)
             self._is_done = True
             transport.write(_render(_CONNECTIONS, close=True))
@@ -151,6 +156,14 @@ class BoundedProtocol(HttpToolsProtocol):
             sum(name == b"host" for name, _ in self.headers) > 1
         ):  # RFC 9112, section 3.2: two readers may take either
             self._refuse(_BAD)
+            self._turned_away = True
+            return
+        if (
+            self._is_spare
+            and len(self.connections) > self.limits.max_connections
+            and not self._asks_for_health()
+        ):
+            self._refuse(_CONNECTIONS)
             self._turned_away = True
             return
         method = self.parser.get_method()
@@ -257,7 +270,7 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self._is_done:  # it closes by itself
             return
         elif self._in_head:
-            if now - self._begun > limits.header_timeout:
+            if now - self._begun > (_PATIENCE if self._is_spare else limits.header_timeout):
                 self._refuse(_SLOW)
         elif self._in_body:
             # A stream may last; it may not pause, but for our own sake.
@@ -267,7 +280,8 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._break_off(_SLOW)
         elif self.cycle is None or self.cycle.response_complete:
             first = self.cycle is None
-            if now - self._idle_since > (limits.header_timeout if first else limits.keep_alive):
+            usual = limits.header_timeout if first else limits.keep_alive
+            if now - self._idle_since > (_PATIENCE if self._is_spare else usual):
                 self.transport.close()
 
     def _be_patient(self, seconds: float) -> None:
@@ -301,6 +315,9 @@ class BoundedProtocol(HttpToolsProtocol):
         lines = [method + b" " + self.url + b" HTTP/" + version, *(b": ".join(header) for header in headers)]
         self.parser = httptools.HttpRequestParser(self)
         return b"\r\n".join((*lines, b"", rest))
+
+    def _asks_for_health(self) -> bool:
+        return self.url.partition(b"?")[0] in _HEALTH
 
     def _measure_head(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)

@@ -509,13 +509,40 @@ def test_too_many_connections_are_refused(toy_artifact: Path) -> None:
         assert {200} == {wire.ask(route()).status for wire in wires}
         for _ in range(3):
             with Wire(served) as wire:
-                reply = wire.read()
+                reply = wire.ask(route())
                 assert (503, "overloaded", "1") == (reply.status, reply.problem, reply.headers["retry-after"])
                 assert b"" == wire.rest()
         assert {200} == {wire.ask(route()).status for wire in wires}
         for wire in wires[1:]:
             wire.__exit__()
         wait_until(lambda: is_served(served), "closed connections still count")
+
+
+def test_health_is_answered_where_all_connections_are_taken(toy_artifact: Path) -> None:
+    with start("--model", str(toy_artifact), "--max-connections", "5") as served, connect(served, 5) as wires:
+        assert {200} == {wire.ask(route()).status for wire in wires}
+        with Wire(served) as spare:
+            for path in ("/healthz", "/readyz?probe=1", "/metrics"):
+                assert 200 == spare.ask(request("GET", path)).status
+            assert 503 == spare.ask(request("GET", "/v1/model")).status
+        with Wire(served) as spare:
+            assert 200 == spare.ask(request("GET", "/healthz")).status
+            for wire in wires:
+                wire.__exit__()
+            wait_until(lambda: is_served(served), "closed connections still count")
+        with connect(served, 5), Wire(served) as spare:  # a spare one is not kept for who does not ask
+            began = time.monotonic()
+            assert b"" == spare.rest()
+            assert time.monotonic() - began < 5
+
+
+def test_more_connections_than_are_spare_are_refused_unheard(toy_artifact: Path) -> None:
+    with start("--model", str(toy_artifact), "--max-connections", "5") as served, connect(served, 5) as wires:
+        assert {200} == {wire.ask(route()).status for wire in wires}
+        with connect(served, 32), Wire(served) as wire:
+            reply = wire.read()
+            assert (503, "overloaded") == (reply.status, reply.problem)
+            assert b"" == wire.rest()
 
 
 def test_a_service_that_runs_out_of_files_recovers(toy_artifact: Path) -> None:
