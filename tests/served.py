@@ -217,6 +217,10 @@ class Wire:
             body = self._reader.read(int(headers["content-length"]))
         return Reply(status, headers, body)
 
+    def wait(self) -> None:
+        """Wait until an answer begins, and read nothing of it."""
+        assert self.socket.recv(1, socket.MSG_PEEK)
+
     def ask(self, *parts: bytes) -> Reply:
         """Send, and read one answer."""
         self.send(*parts)

@@ -57,7 +57,7 @@ def place(served: Served, toy_artifact: Path) -> Iterator[Path]:
     folder = Path(served.process.args[served.process.args.index("--model") + 1])  # type: ignore[union-attr, arg-type, index]
     yield folder
     put(toy_artifact, folder)
-    assert 200 == reload(served).status
+    wait_until(lambda: 200 == reload(served).status, "reloads of the test's signals do not end")
 
 
 def put(model: Path, place: Path) -> None:
@@ -256,7 +256,7 @@ def test_a_stream_stays_with_the_model_that_it_began_with(served: Served, place:
     head = b"POST /v1/route/batch HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n"
     with Wire(served) as wire:
         wire.send(head, line)
-        time.sleep(0.2)
+        wire.wait()
         put(second, place)
         assert 200 == reload(served).status
         wire.send(line, b"0\r\n\r\n")

@@ -139,7 +139,7 @@ def test_when_the_supervisor_is_killed_its_workers_end(toy_artifact: Path, tmp_p
         assert 2 == len(workers(served))
         sent = route()
         wire.send(sent[:-1])
-        time.sleep(0.1)
+        time.sleep(0.3)
         assert -9 == served.stop(signal.SIGKILL)
         time.sleep(0.2)
         assert 200 == wire.ask(sent[-1:]).status  # what is under way is finished all the same
