@@ -22,11 +22,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bench.http_page import TARGETS, judge, render_tables, splice
+from bench.http_page import SECTION, TARGETS, render_tables
 from bench.http_requests import Order
 from bench.http_served import Generator, Served, floor_command, measure_start, send, serve, server_command
 from bench.http_sums import expect_all_well, sum_up, sum_up_overload, take_medians, take_ratio, take_spread
 from bench.measuring import describe_machine, report
+from bench.targets import judge
 from bench.texts import cut_passages, cut_texts, divide, read_texts
 
 BATCH = 256
@@ -313,7 +314,8 @@ def measure(data: Path, plan: Plan, tell: Callable[[str], None]) -> dict[str, An
             with serve(commands["service"], scratch / "service.log") as service:
                 document["memory"] = measure_memory(one, service, key, plan)
                 tell("memory")
-    document["targets"] = judge(document)
+    document["overload_failures"] = sum(each["failures"] for each in document["overload"].values())
+    document["targets"] = judge(document, TARGETS)
     assert len(document["targets"]) == len(TARGETS), "a target without its figure"
     return document
 
@@ -332,14 +334,11 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick and options.write:
         parser.error("--quick is for trying: its figures are not written")
-    page = options.docs / "BENCHMARKS.md"
     if options.write:
-        splice(page.read_text(encoding="utf-8"), "")  # refuses before the work, not after it
+        SECTION.check(options.docs)
     document = measure(options.data, QUICK if options.quick else Plan(), _tell)
     if options.write:
-        written = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-        (options.docs / "http.json").write_text(written, encoding="utf-8")
-        page.write_text(splice(page.read_text(encoding="utf-8"), document), encoding="utf-8")
+        SECTION.write(options.docs, document)
     report(document, *render_tables(document))
 
 

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from bench.measuring import render_table
-from bench.sections import render_markdown, replace_section
+from bench.sections import Section, render_markdown
+from bench.targets import Target, target_rows
 
-__all__ = ["END", "START", "TARGETS", "judge", "render_section", "render_tables", "splice"]
-
-START, END = "<!-- http: made by python -m bench.http -->", "<!-- end of http -->"
-HEADING = "## HTTP"
-
-
-class Target(NamedTuple):
-    """A figure's name, its place in the document, and the bound that it is held to."""
-
-    name: str
-    path: str
-    limit: float
-    at_least: bool = False
-
+__all__ = ["SECTION", "TARGETS", "render_tables"]
 
 TARGETS = (
     Target("throughput / floor, 1 connection", "rounds ratios throughput_1", 0.75, at_least=True),
@@ -30,7 +18,7 @@ TARGETS = (
     Target("batch of 256 / single, prompts, 1 connection", "rounds ratios batch_1", 8, at_least=True),
     Target("batch of 256 / single, prompts, 32 connections", "rounds ratios batch_32", 8, at_least=True),
     Target("resident, growth from 20,000 to 500,000 requests, MB", "memory grown_mb", 2),
-    Target("overload: answers that are neither 200 nor a proper refusal", "overload failures", 0),
+    Target("overload: answers that are neither 200 nor a proper refusal", "overload_failures", 0),
 )
 """What is promised; the other figures are only told."""
 
@@ -72,26 +60,6 @@ _WAY = (
 )  # fmt: skip
 
 Table = tuple[str, tuple[str, ...], list[tuple[object, ...]], str]
-
-
-def _look_up(document: dict[str, Any], path: str) -> float:
-    if path == "overload failures":
-        return float(sum(each["failures"] for each in document["overload"].values()))
-    found: Any = document
-    for key in path.split():
-        found = found[key]
-    return float(found["median"] if isinstance(found, dict) else found)
-
-
-def judge(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return each target with its figure and whether it is met. Pure."""
-    judged = []
-    for target in TARGETS:
-        measured = _look_up(document, target.path)
-        met = measured >= target.limit if target.at_least else measured <= target.limit
-        bound = f"at {'least' if target.at_least else 'most'} {target.limit:,g}"
-        judged.append({"name": target.name, "measured": measured, "target": bound, "met": bool(met)})
-    return judged
 
 
 def _way_rows(names: dict[str, str], ways: dict[str, dict[str, float]]) -> list[tuple[object, ...]]:
@@ -143,10 +111,6 @@ def _overload_rows(overload: dict[str, dict[str, Any]]) -> list[tuple[object, ..
 def _tables(document: dict[str, Any]) -> list[Table]:
     """Return a title, a header, rows and a note for each table."""
     rounds, stream, workers, memory = (document[name] for name in ("rounds", "stream", "workers", "memory"))
-    targets: list[tuple[object, ...]] = [
-        (each["name"], f"{each['measured']:,g}", each["target"], "met" if each["met"] else "MISSED")
-        for each in document["targets"]
-    ]
     ratios: list[tuple[object, ...]] = [
         (title, *(f"{rounds['ratios'][name][key]:.3f}" for key in ("median", "lowest", "highest")))
         for name, title in _RATIOS.items()
@@ -178,7 +142,7 @@ def _tables(document: dict[str, Any]) -> list[Table]:
         ("highest of 25 readings", memory["resident_highest_mb"]),
     ]
     return [
-        ("Against targets", ("figure", "measured", "target", ""), targets, "Ratios are medians of rounds."),
+        ("Against targets", ("figure", "measured", "target", ""), target_rows(document["targets"]), "Ratios are medians of rounds."),
         (
             "Ratios", ("ratio within a round", "median", "lowest", "highest"), ratios,
             f"{rounds['rounds']} rounds. A full request has messages, a policy, needs and metadata.",
@@ -214,13 +178,12 @@ def render_tables(document: dict[str, Any]) -> list[str]:
     ]  # fmt: skip
 
 
-def render_section(document: dict[str, Any]) -> str:
-    """Return the section of BENCHMARKS.md, marks included. Pure."""
+def _render_paragraphs(document: dict[str, Any]) -> list[str]:
+    """Return the section of BENCHMARKS.md. Pure."""
     machine = document["machine"]
     named = ("fastapi", "pydantic", "uvicorn", "uvloop", "httptools", "onnxruntime")
     versions = ", ".join(f"{name} {machine['versions'][name]}" for name in named)
     parts = [
-        START,
         f"`python -m bench.http`, one run: {machine['cpu']}, {machine['cores']} cores, load {machine['load_1_min']:g} before it; "
         f"Python {machine['python']}, {versions}; model `{document['model_id']}`.",
         "The floor is a FastAPI endpoint of the same schema that decides nothing (`bench/http_floor.py`), without keys, log or metrics; "
@@ -232,16 +195,8 @@ def render_section(document: dict[str, Any]) -> str:
         parts += [f"### {title}", render_markdown(header, rows)]
         if note:
             parts.append(note)
-    return "\n\n".join([*parts, END])
+    return parts
 
 
-def splice(text: str, document: dict[str, Any] | str) -> str:
-    """Return BENCHMARKS.md with its section replaced, or appended under a heading of its own. Pure.
-
-    Raises
-    ------
-    SystemExit
-        The marks are not there once each, in order, or not both absent.
-    """
-    block = document if isinstance(document, str) else render_section(document)
-    return replace_section(text, block, START, END, HEADING)
+SECTION = Section("http", "## HTTP", _render_paragraphs)
+"""Where the figures are kept."""

@@ -17,8 +17,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.latency_page import TARGETS, judge, render_tables, splice
+from bench.latency_page import SECTION, TARGETS, render_tables
 from bench.measuring import describe_machine, report, run_child
+from bench.targets import judge
 from bench.texts import cut_passages, cut_texts, divide, read_texts
 
 LENGTHS = (220, 500, 2_000, 32_000)
@@ -72,9 +73,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.prompts < LEAST_PROMPTS or options.starts < 9:
         parser.error("--prompts is 3000 or more and --starts 9 or more: fewer are noise")
-    page = options.docs / "BENCHMARKS.md"
     if options.write:
-        splice(page.read_text(encoding="utf-8"), "")  # refuses before the work, not after it
+        SECTION.check(options.docs)
     machine = describe_machine()
 
     prompts, source = read_texts(options.data)
@@ -128,12 +128,10 @@ def main() -> None:
     if options.peers is not None:
         compared = {str(length): texts[length] for length in (220, 500)}
         document["peers"] = measure_peers(options.peers, folder, served, compared)
-    document["targets"] = judge(document)
+    document["targets"] = judge(document, TARGETS)
     assert len(document["targets"]) == len(TARGETS), "a target without its figure"
     if options.write:
-        written = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-        (options.docs / "latency.json").write_text(written, encoding="utf-8")
-        page.write_text(splice(page.read_text(encoding="utf-8"), document), encoding="utf-8")
+        SECTION.write(options.docs, document)
     report(document, *render_tables(document))
 
 

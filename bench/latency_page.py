@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from bench.measuring import render_table
-from bench.sections import render_markdown, replace_section
+from bench.sections import Section, render_markdown
+from bench.targets import Target, target_rows
 
-__all__ = ["END", "START", "TARGETS", "judge", "render_section", "render_tables", "splice"]
-
-START, END = "<!-- latency: made by python -m bench.latency -->", "<!-- end of latency -->"
-HEADING = "## Speed"
-
-
-class Target(NamedTuple):
-    """A figure's name, its place in the document, and the bound that it is held to."""
-
-    name: str
-    path: str
-    limit: float
-    at_least: bool = False
-
+__all__ = ["SECTION", "TARGETS", "render_tables"]
 
 TARGETS = (
     Target("route / tokenizer, 220 characters", "lengths 220 route_over_tokenizer", 0.55),
@@ -63,26 +51,9 @@ _WAYS = {
 _PEERS = ("router", "/ tierwise", "/ tokenizer", "p50 us", "p99 us", "texts")
 
 
-def judge(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return each target with its figure and whether it is met. Pure."""
-    judged = []
-    for target in TARGETS:
-        measured: Any = document
-        for key in target.path.split():
-            measured = measured[key]
-        met = measured >= target.limit if target.at_least else measured <= target.limit
-        bound = f"at {'least' if target.at_least else 'most'} {target.limit:,g}"
-        judged.append({"name": target.name, "measured": measured, "target": bound, "met": bool(met)})
-    return judged
-
-
 def _tables(document: dict[str, Any]) -> list[tuple[str, tuple[str, ...], list[tuple[object, ...]]]]:
     """Return a title, a header and rows for each table."""
     onnx, throughput, memory = (document[name] for name in ("onnx", "throughput", "memory"))
-    targets = [
-        (each["name"], f"{each['measured']:,}", each["target"], "met" if each["met"] else "MISSED")
-        for each in document["targets"]
-    ]
     lengths = []
     for length, m in document["lengths"].items():
         again, library = m.get("again", {}).get("p50_us", "–"), m.get("tokenizer", {}).get("p50_us", "–")
@@ -108,7 +79,7 @@ def _tables(document: dict[str, Any]) -> list[tuple[str, tuple[str, ...], list[t
         for name, m in document["hostile"]["families"].items()
     ]  # fmt: skip
     tables: list[tuple[str, tuple[str, ...], list[tuple[object, ...]]]] = [
-        ("Against targets", ("figure", "measured", "target", ""), [*targets]),
+        ("Against targets", ("figure", "measured", "target", ""), target_rows(document["targets"])),
         ("By length", _LENGTHS, [*lengths]),
         ("Other figures", ("figure", "measured"), [*others]),
         ("Hostile input", _HOSTILE, [*hostile]),
@@ -129,14 +100,13 @@ def render_tables(document: dict[str, Any]) -> list[str]:
     return [*texts, *(f"{name}: not measured: {reason}" for name, reason in absent.items())]
 
 
-def render_section(document: dict[str, Any]) -> str:
-    """Return the section of BENCHMARKS.md, marks included. Pure."""
+def _render_paragraphs(document: dict[str, Any]) -> list[str]:
+    """Return the section of BENCHMARKS.md. Pure."""
     machine = document["machine"]
     versions = ", ".join(
         f"{name} {machine['versions'][name]}" for name in ("numpy", "onnxruntime", "tokenizers")
     )
     parts = [
-        START,
         f"`python -m bench.latency`, one run: {machine['cpu']}, {machine['cores']} cores, load {machine['load_1_min']:g} before it; "
         f"Python {machine['python']}, {versions}; model `{document['model_id']}`.",
         f"Every timed text is distinct and seen for the first time, by a router that has served {document['served']:,} "
@@ -157,16 +127,8 @@ def render_section(document: dict[str, Any]) -> str:
         parts.append(
             f"In one process of an environment of their own ({named}), one thread; heads fitted on random labels, for their time alone.{absent}"
         )
-    return "\n\n".join([*parts, END])
+    return parts
 
 
-def splice(text: str, document: dict[str, Any] | str) -> str:
-    """Return BENCHMARKS.md with its section replaced, or appended under a heading of its own. Pure.
-
-    Raises
-    ------
-    SystemExit
-        The marks are not there once each, in order, or not both absent.
-    """
-    block = document if isinstance(document, str) else render_section(document)
-    return replace_section(text, block, START, END, HEADING)
+SECTION = Section("latency", "## Speed", _render_paragraphs)
+"""Where the figures are kept."""

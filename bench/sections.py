@@ -1,34 +1,64 @@
-"""A bench's section of a document: Markdown between two marks. Pure."""
+"""A bench's section of BENCHMARKS.md, and beside it the document of figures that it is made of."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-__all__ = ["render_markdown", "replace_section"]
+__all__ = ["Section", "render_markdown"]
+
+_PAGE = "BENCHMARKS.md"
 
 
-def replace_section(text: str, block: str, start: str, end: str, heading: str) -> str:
-    """Return a document with its section replaced, or appended under a heading of its own. Pure.
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Where and how a bench keeps what it measured.
 
-    Parameters
+    Attributes
     ----------
-    block : str
-        The section, from its first mark to its last.
-    start, end : str
-        The marks.
-
-    Raises
-    ------
-    SystemExit
-        The marks are not there once each, in order, or not both absent.
+    name : str
+        The bench's, of `python -m bench.NAME`: names its document, NAME.json, and the marks around its section.
+    heading : str
+        Stands above the section.
+    render : callable
+        Returns the section's paragraphs, given the document.
     """
-    before, opened, rest = text.partition(start)
-    _, closed, after = rest.partition(end)
-    if not opened and end not in text:
-        return f"{text.rstrip()}\n\n{heading}\n\n{block}\n"
-    if not opened or not closed or start in rest or end in after:
-        raise SystemExit(f"bench: expected one block between {start} and {end}; put the two marks back")
-    return before + block + after
+
+    name: str
+    heading: str
+    render: Callable[[dict[str, Any]], list[str]]
+
+    def check(self, docs: Path) -> None:
+        """Make sure that a page can be written, before the work and not after it.
+
+        Raises
+        ------
+        SystemExit
+            The marks are not there once each, in order, or not both absent.
+        """
+        self._splice((docs / _PAGE).read_text(encoding="utf-8"), "")
+
+    def write(self, docs: Path, document: dict[str, Any]) -> None:
+        """Write the document, and replace the section, or append it under its heading."""
+        written = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+        (docs / f"{self.name}.json").write_text(written, encoding="utf-8")
+        page = docs / _PAGE
+        block = "\n\n".join(self.render(document))
+        page.write_text(self._splice(page.read_text(encoding="utf-8"), block), encoding="utf-8")
+
+    def _splice(self, text: str, block: str) -> str:
+        start = f"<!-- {self.name}: made by python -m bench.{self.name} -->"
+        end = f"<!-- end of {self.name} -->"
+        before, opened, rest = text.partition(start)
+        _, closed, after = rest.partition(end)
+        if not opened and end not in text:
+            before, after = f"{text.rstrip()}\n\n{self.heading}\n\n", "\n"
+        elif not opened or not closed or start in rest or end in after:
+            raise SystemExit(f"bench: expected one block between {start} and {end}; put the two marks back")
+        return f"{before}{start}\n\n{block}\n\n{end}{after}"
 
 
 def render_markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -118,8 +118,7 @@ def test_results_are_counted(client: Client) -> None:
     before = client.metrics()
     client.batch(GOOD, {}, GOOD, {"prompt": ""}, 5)
     client.stream(GOOD, {}, b"{\n", GOOD, b"\xff\n")
-    after = client.metrics()
-    counted = {name: after[name] - before.get(name, 0) for name in after}
+    counted = client.counted_since(before)
     assert 4 == counted['tierwise_decisions_total{reason="sufficient",tier="small"}']
     assert 1 == counted['tierwise_decisions_total{reason="empty",tier="large"}']
     assert 3 == counted['tierwise_errors_total{type="invalid-request"}']

@@ -299,8 +299,7 @@ def test_either_way_it_is_counted(asking: Client) -> None:
         before = asking.metrics()
         for body in (b'{"prompt":"hello"}', b'{"prompt":""}', b"{"):
             asking.ask("POST", "/v1/route", body, {"Content-Type": JSON}, in_chunks=in_chunks)
-        after = asking.metrics()
-        counted = {name: after[name] - before.get(name, 0) for name in after}
+        counted = asking.counted_since(before)
         assert 1 == counted['tierwise_decisions_total{reason="sufficient",tier="small"}']
         assert 1 == counted['tierwise_decisions_total{reason="empty",tier="large"}']
         assert 1 == counted['tierwise_errors_total{type="malformed-json"}']

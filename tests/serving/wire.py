@@ -135,6 +135,10 @@ class Client:
         )
         return {name: float(value) for name, value in rows}
 
+    def counted_since(self, before: Mapping[str, float]) -> dict[str, float]:
+        """Return by how much what /metrics counts has grown since then."""
+        return {name: value - before.get(name, 0.0) for name, value in self.metrics().items()}
+
 
 def read_answer(response: HTTPResponse) -> Answer:
     """Return an answer whose head has been read, with its whole body."""
