@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from eval.outcomes import UNKNOWN, Outcomes
-from router.costs import prompt_usd
+from router.costs import answer_scale, prompt_usd
 from router.extractor import Extractor
 from router.prompt import read_prompt
 
@@ -45,8 +45,8 @@ class Design:
     cost_usd : float64 (n, k) or None
         What each tier's answer cost. None where no estimator weighs tiers by their price.
     answer_usd : float64 (n, k) or None
-        What each answer cost beyond its prompt, an estimate where `answer_seen` (n, k) is false or the tier was not
-        observed. None where no estimator predicts it.
+        What each answer cost beyond its prompt, at the tier's own price also where a long context has another; an
+        estimate where `answer_seen` (n, k) is false or the tier was not observed. None where no estimator predicts it.
     """
 
     X: NDArray[np.float32]
@@ -108,7 +108,8 @@ def describe(outcomes: Outcomes, X: NDArray[np.float32], extractor: Extractor) -
     embedding = extractor.embedding
     seen = ~outcomes.cost_estimated if outcomes.answer_seen is None else outcomes.answer_seen
     views = [read_prompt(prompt) for prompt in outcomes.prompts]
-    texts = [view.text for view in views]
+    texts, n_chars = [view.text for view in views], [view.n_chars for view in views]
+    answer_usd = np.maximum(outcomes.cost_usd - prompt_usd(outcomes.ladder, n_chars), 0.0)
     tags = [outcomes.tags[name] for name in ("task", "feature") if name in outcomes.tags]
     tasks = next((tag for tag in tags if any(value is not None for value in tag)), None)
     return Design(
@@ -121,7 +122,7 @@ def describe(outcomes: Outcomes, X: NDArray[np.float32], extractor: Extractor) -
         tasks,
         outcomes.groups,
         outcomes.cost_usd,
-        np.maximum(outcomes.cost_usd - prompt_usd(outcomes.ladder, [view.n_chars for view in views]), 0.0),
+        answer_usd / answer_scale(outcomes.ladder, n_chars),
         seen & ~np.isnan(outcomes.passed),
     )
 

@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 from eval.design import Design
 from eval.folds import Plan
 from eval.outcomes import Outcomes
-from router.costs import prompt_usd
+from router.costs import answer_scale, prompt_usd
 from router.prompt import read_prompt
 
 __all__ = ["Answers", "expect_costs", "expected_cost"]
 
 Answers = Callable[[Design, Design], NDArray[np.float64]]
-"""From train (n rows) and test (m rows) to USD of each answer beyond its prompt, float64 (m, k)."""
+"""From train (n rows) and test (m rows) to USD of each answer beyond its prompt, float64 (m, k), as `Design.answer_usd` is."""
 
 
 def expected_cost(outcomes: Outcomes, answer_usd: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return float64 (n, k) USD: prompts by their length, and answers (n, k) as given."""
+    """Return float64 (n, k) USD: prompts by their length, and answers (n, k) given at the tiers' own prices."""
     n_chars = [read_prompt(prompt).n_chars for prompt in outcomes.prompts]
-    return prompt_usd(outcomes.ladder, n_chars) + answer_usd
+    return prompt_usd(outcomes.ladder, n_chars) + answer_usd * answer_scale(outcomes.ladder, n_chars)
 
 
 def expect_costs(outcomes: Outcomes, design: Design, plan: Plan, answers: Answers) -> Outcomes:

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from eval.history import History
+from router.costs import token_usd
 from router.errors import ConfigError
 from router.prompt import read_prompt
 from router.tiers import CHARS_PER_TOKEN, Ladder
@@ -149,9 +150,9 @@ def tabulate(history: History, ladder: Ladder) -> Outcomes:
     """Lay a history out by tier. Pure.
 
     A tier's outcome is that of the first of its models that has a score for the prompt. The cost is the one
-    logged; else the logged tokens times the tier's price; else an estimate: input tokens are those logged, or
-    the mean of those logged in other rows of the prompt, or characters / 4, and output tokens are those logged,
-    or the tier's mean, or the mean of the tiers that logged any, or `DEFAULT_OUTPUT_TOKENS`.
+    logged; else the logged tokens times the tier's price for an input of that length; else an estimate: input tokens
+    are those logged, or the mean of those logged in other rows of the prompt, or characters / 4, and output tokens are
+    those logged, or the tier's mean, or the mean of the tiers that logged any, or `DEFAULT_OUTPUT_TOKENS`.
 
     Raises
     ------
@@ -235,11 +236,7 @@ def _costs(
     seen = ~np.isnan(logged) | ~np.isnan(n_out)
     n_in = np.where(np.isnan(n_in), n_input[:, None], n_in)
     n_out = np.where(np.isnan(n_out), np.array(mean_output), n_out)
-    prices = (
-        [tier.cost_usd(1.0, 0.0) for tier in ladder.tiers],
-        [tier.cost_usd(0.0, 1.0) for tier in ladder.tiers],
-    )
-    priced = n_in * np.array(prices[0]) + n_out * np.array(prices[1])
+    priced = token_usd(ladder, n_in, n_out)
     return np.where(np.isnan(logged), priced, logged), ~known, seen, mean_output
 
 

@@ -7,18 +7,64 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
 from sys import float_info
-from typing import Any
+from typing import Any, NamedTuple
 
 from router.errors import ConfigError
 
-__all__ = ["CHARS_PER_TOKEN", "Ladder", "Tier", "parse_tiers", "read_tiers"]
+__all__ = [
+    "CHARS_PER_TOKEN",
+    "MAX_TOKENS",
+    "Ladder",
+    "LongContext",
+    "Prices",
+    "Tier",
+    "parse_tiers",
+    "read_tiers",
+]
 
 CHARS_PER_TOKEN = 4.0
 """Characters a token is taken to hold where nobody counted: the usual rule of thumb for English."""
+MAX_TOKENS = 10**12
+"""More than any context window; a number that an int64 and a float hold."""
+
+
+class Prices(NamedTuple):
+    """What a request of more input tokens than `above_tokens` is priced at, USD per million tokens."""
+
+    above_tokens: int
+    input_usd_per_mtok: float
+    output_usd_per_mtok: float
+    cached_input_usd_per_mtok: float
+
+
+@dataclass(frozen=True, slots=True)
+class LongContext:
+    """What a whole request is priced at once its input is longer than `above_tokens`.
+
+    Not only the tokens beyond: so do Gemini and Claude price long inputs.
+
+    Attributes
+    ----------
+    above_tokens : int
+        Input tokens, cached ones among them.
+    input_usd_per_mtok, output_usd_per_mtok : float
+        USD per million tokens.
+    cached_input_usd_per_mtok : float or None
+        USD per million cached input tokens; None means that they cost what others do.
+    """
+
+    above_tokens: int
+    input_usd_per_mtok: float
+    output_usd_per_mtok: float
+    cached_input_usd_per_mtok: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields that are set, in the form that `parse_tiers` reads."""
+        return _fields_set(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +81,14 @@ class Tier:
     input_usd_per_mtok, output_usd_per_mtok : float
         USD per million tokens.
     cached_input_usd_per_mtok : float or None
-        USD per million input tokens read from the provider's prompt cache.
+        USD per million input tokens read from the provider's prompt cache; None means that they cost what
+        others do.
     context_window : int or None
         Tokens that fit; None means unlimited.
     capabilities : tuple of str or None
         Such as "tools", "vision", "json"; None means that nothing is known to be missing.
+    long_context : tuple of LongContext
+        Prices of long inputs, the shortest first.
     """
 
     name: str
@@ -49,20 +98,65 @@ class Tier:
     cached_input_usd_per_mtok: float | None = None
     context_window: int | None = None
     capabilities: tuple[str, ...] | None = None
+    long_context: tuple[LongContext, ...] = ()
 
     @property
     def model(self) -> str:
         """The model that a decision for this tier names."""
         return self.models[0]
 
-    def cost_usd(self, input_tokens: float, output_tokens: float) -> float:
-        """Return the price in USD of one call. Pure."""
-        return (input_tokens * self.input_usd_per_mtok + output_tokens * self.output_usd_per_mtok) / 1e6
+    @property
+    def prices(self) -> tuple[Prices, ...]:
+        """The prices by length of input: the tier's own, then those of longer and longer inputs."""
+        return (
+            _prices_of(self, 0),
+            *(_prices_of(longer, longer.above_tokens) for longer in self.long_context),
+        )
+
+    def cost_usd(self, input_tokens: float, output_tokens: float, cached_tokens: float = 0.0) -> float:
+        """Return the price in USD of one call. Pure.
+
+        Parameters
+        ----------
+        input_tokens, output_tokens : float
+            Tokens of the whole input and of the answer.
+        cached_tokens : float
+            How many of the input's tokens the provider reads from its cache; never more than there are.
+        """
+        price, *longer = self.prices
+        for each in longer:
+            if input_tokens > each.above_tokens:
+                price = each
+        cached = min(cached_tokens, input_tokens)
+        return (
+            (input_tokens - cached) * price.input_usd_per_mtok
+            + cached * price.cached_input_usd_per_mtok
+            + output_tokens * price.output_usd_per_mtok
+        ) / 1e6
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that are set, in the form that `parse_tiers` reads."""
-        fields = {key: value for key, value in asdict(self).items() if value is not None}
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in fields.items()}
+        found = _fields_set(self)
+        if self.long_context:
+            found["long_context"] = [each.to_dict() for each in self.long_context]
+        else:
+            del found["long_context"]
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
+
+
+def _prices_of(priced: Tier | LongContext, above_tokens: int) -> Prices:
+    cached = priced.cached_input_usd_per_mtok
+    return Prices(
+        above_tokens,
+        priced.input_usd_per_mtok,
+        priced.output_usd_per_mtok,
+        priced.input_usd_per_mtok if cached is None else cached,
+    )
+
+
+def _fields_set(record: Tier | LongContext) -> dict[str, Any]:
+    found = {field.name: getattr(record, field.name) for field in fields(record)}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +179,9 @@ class Ladder:
         return {"pass_score": self.pass_score, "tier": [tier.to_dict() for tier in self.tiers]}
 
 
+_PRICES = ("input_usd_per_mtok", "output_usd_per_mtok")
 _TIER_KEYS = ("name", "model", "models", *(f for f in Tier.__slots__ if f not in ("name", "models")))
+_LONG_KEYS = tuple(LongContext.__slots__)
 
 
 def read_tiers(path: str | Path) -> Ladder:
@@ -107,7 +203,7 @@ def read_tiers(path: str | Path) -> Ladder:
         ) from None
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # a number of thousands of digits is one, beside what tomllib has a name for
         raise ConfigError(f"tiers file {path}: not valid TOML: {error}") from None
     return parse_tiers(document, source=f"tiers file {path}")
 
@@ -165,11 +261,6 @@ def _parse_tier(entry: object, where: str) -> Tier:
     if ("model" in entry) == ("models" in entry):
         raise ConfigError(f"{where}: expected one of model and models")
     models = (entry["model"],) if "model" in entry else entry["models"]
-    prices = {
-        key: _number(entry, key, where, above=None, least=0.0)
-        for key in ("input_usd_per_mtok", "output_usd_per_mtok")
-    }
-    cached = entry.get("cached_input_usd_per_mtok")
     window = entry.get("context_window")
     if window is not None and (isinstance(window, bool) or not isinstance(window, int) or window < 1):
         raise ConfigError(f"{where}: context_window is a number of tokens, 1 or more; found {window!r}")
@@ -177,15 +268,50 @@ def _parse_tier(entry: object, where: str) -> Tier:
     return Tier(
         name=name,
         models=_strings(models, "models", where),
-        **prices,
-        cached_input_usd_per_mtok=None
-        if cached is None
-        else _number(entry, "cached_input_usd_per_mtok", where, least=0.0),
+        **_parse_prices(entry, where),
         context_window=window,
         capabilities=None
         if capabilities is None
         else _strings(capabilities, "capabilities", where, empty=True),
+        long_context=_parse_long_context(entry, where),
     )
+
+
+def _parse_prices(table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    keys: tuple[str, ...] = _PRICES
+    if table.get("cached_input_usd_per_mtok") is not None:
+        keys += ("cached_input_usd_per_mtok",)
+    return {key: _number(table, key, where, least=0.0) for key in keys}
+
+
+def _parse_long_context(tier: Mapping[str, Any], where: str) -> tuple[LongContext, ...]:
+    tables = tier.get("long_context", [])
+    if not isinstance(tables, list) or not all(isinstance(table, Mapping) for table in tables):
+        raise ConfigError(
+            f"{where}: long_context is a list of [[tier.long_context]] tables; found {tables!r}"
+        )
+    parsed: list[LongContext] = []
+    for i, table in enumerate(tables, start=1):
+        place = f"{where}, long_context {i}"
+        _reject_unknown(table, _LONG_KEYS, place)
+        above = table.get("above_tokens")
+        if isinstance(above, bool) or not isinstance(above, int) or not 1 <= above <= MAX_TOKENS:
+            raise ConfigError(
+                f"{place}: above_tokens is a number of tokens, 1 to {MAX_TOKENS}; found {above!r}"
+            )
+        if parsed and above <= parsed[-1].above_tokens:
+            raise ConfigError(
+                f"{place}: expected above_tokens in ascending order, more than {parsed[-1].above_tokens}; found {above}"
+            )
+        longer = LongContext(above, **_parse_prices(table, place))
+        if (longer.output_usd_per_mtok == 0.0) != (tier["output_usd_per_mtok"] == 0.0):
+            # An answer's length is told from what it costs at the tier's own price.
+            raise ConfigError(
+                f"{place}: expected output_usd_per_mtok to be 0 in the tier and in its long_context or in neither; "
+                f"found {tier['output_usd_per_mtok']} and {longer.output_usd_per_mtok}"
+            )
+        parsed.append(longer)
+    return tuple(parsed)
 
 
 def _reject_unknown(table: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:

@@ -12,6 +12,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS: dict[str, Command] = {
     "fit": ("training.fit", "train", "from a history to an artefact"),
     "distil": ("training.distil", "embed", "from a sentence encoder to the static embedding"),
+    "prices": ("training.prices", "prices", "fill in a ladder's prices from the package genai-prices"),
     "synthetic": ("training.synthetic", "train", "write a synthetic history to try things on"),
 }
 

@@ -36,7 +36,7 @@ class Answers:
     Attributes
     ----------
     usd : float64 (k,)
-        The mean of a tier's answers.
+        The mean of a tier's answers, at the tier's own price.
     weights, bias : float64 (width, k), (k,)
         From a row to the answer, as a multiple of that.
     """

@@ -75,12 +75,50 @@ def test_tokens_are_of_the_whole_input(tokens: int, tools: Any) -> None:
     assert demand == read_demand(PromptView("", 10**9), tools=tools, context_tokens=tokens)
 
 
+def test_cached_tokens_are_some_of_the_input() -> None:
+    view = read_prompt("x" * 400)
+    assert Demand(400, frozenset(), 60) == read_demand(view, cached_tokens=60)
+    assert Demand(400, frozenset(), 0) == read_demand(view, cached_tokens=0)
+    assert Demand(400, frozenset(), 100) == read_demand(view, cached_tokens=100)
+    assert Demand(4000, frozenset({"json"}), 1000) == read_demand(view, ["json"], (), 1000, 1000)
+    assert 0 == Demand(400, frozenset()).cached_tokens
+
+
+@given(cached=st.integers(0, MAX_TOKENS), length=st.integers(0, 10**6))
+def test_more_than_was_counted_is_all_that_was_counted(cached: int, length: int) -> None:
+    demand = read_demand(PromptView("", length), cached_tokens=cached)
+    assert demand is not None
+    assert (length, min(cached, length / 4)) == (demand.n_chars, demand.cached_tokens)
+
+
+@given(cached=st.integers(0, MAX_TOKENS), tokens=st.integers(0, MAX_TOKENS))
+def test_more_than_the_whole_input_is_a_contradiction(cached: int, tokens: int) -> None:
+    if cached <= tokens:
+        assert Demand(4 * tokens, frozenset(), cached) == read_demand(VIEW, (), (), tokens, cached)
+        return
+    with pytest.raises(RequestError, match=r"^cached_tokens is .* context_tokens, at most ") as caught:
+        read_demand(VIEW, (), (), tokens, cached)
+    assert "cached_tokens" == caught.value.field
+    assert str(caught.value).endswith(f"at most {tokens}; found {cached}")
+
+
+def test_definitions_of_tools_can_be_cached() -> None:
+    plain, demand = read_demand(VIEW, (), [TOOL]), read_demand(VIEW, (), [TOOL], None, 10**6)
+    assert plain is not None
+    assert demand is not None
+    assert plain.n_chars / 4 == demand.cached_tokens > VIEW.n_chars / 4
+
+
 @pytest.mark.parametrize("tokens", [np.int64(7), np.int32(7), np.uint8(7)])
 def test_numpys_whole_numbers_are_numbers(tokens: Any) -> None:
     demand = read_demand(VIEW, context_tokens=tokens)
     assert Demand(28, frozenset()) == demand
     assert isinstance(demand, Demand)
     assert float is type(demand.n_chars)  # and none of numpy's, which JSON does not know
+    cached = read_demand(VIEW, context_tokens=tokens, cached_tokens=tokens)
+    assert Demand(28, frozenset(), 7) == cached
+    assert isinstance(cached, Demand)
+    assert type(cached.cached_tokens) in (int, float)
 
 
 class Frozen(Mapping[str, Any]):
@@ -136,6 +174,14 @@ circular["self"] = circular
         ("context_tokens", PRIVATE),
         ("context_tokens", float("nan")),
         ("context_tokens", [1]),
+        ("cached_tokens", -1),
+        ("cached_tokens", MAX_TOKENS + 1),
+        ("cached_tokens", 10**5000),
+        ("cached_tokens", 1.0),
+        ("cached_tokens", True),
+        ("cached_tokens", PRIVATE),
+        ("cached_tokens", float("nan")),
+        ("cached_tokens", [1]),
     ],
     ids=lambda value: str(type(value)) if not isinstance(value, str) else value,
 )
@@ -151,3 +197,5 @@ def test_a_number_out_of_range_is_repeated_if_it_is_short() -> None:
     for value in (-5, MAX_TOKENS + 1):
         with pytest.raises(RequestError, match=f"found {value}$"):
             read_demand(VIEW, context_tokens=value)
+        with pytest.raises(RequestError, match=f"^cached_tokens .*found {value}$"):
+            read_demand(VIEW, cached_tokens=value)
