@@ -261,12 +261,12 @@ def _write_texts(data: Path, served: int, file: Path) -> str:
 def _expect_same_fields() -> None:
     """Make sure that the floor has not fallen behind the service."""
     from bench import http_floor as floor
-    from router.serving import schema
+    from router.serving import answers, schema
 
     pairs = (
         (floor.RouteRequest, schema.RouteRequest),
         (floor.Policy, schema.PolicyRequest),
-        (floor.RouteResponse, schema.DecisionAnswer),
+        (floor.RouteResponse, answers.DecisionAnswer),
     )
     for ours, theirs in pairs:
         if {*ours.model_fields} != {*theirs.model_fields}:

@@ -45,11 +45,16 @@ class Policy(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     max_regret: float | None = Field(None, ge=0, le=1)
-    epsilon: float | None = Field(None, ge=0, le=1)
+    min_quality: float | None = Field(None, ge=0, le=1)
+    budget: float | None = Field(None, gt=0)
+    preset: str | None = Field(None, max_length=200)
+    epsilon: float | None = Field(None, ge=0)
+    slice: str | None = Field(None, min_length=3, max_length=200)
     floor: _Tier | None = None
     ceiling: _Tier | None = None
     allow: Annotated[list[_Tier], Field(min_length=1, max_length=100)] | None = None
     max_cost_usd: float | None = Field(None, gt=0)
+    needs: Annotated[list[_Tag], Field(max_length=16)] | None = None
 
 
 class RouteRequest(BaseModel):
@@ -62,6 +67,7 @@ class RouteRequest(BaseModel):
     tools: list[dict[str, Any]] | None = None
     policy: Policy | None = None
     context_tokens: int | None = Field(None, ge=0)
+    cached_tokens: int | None = Field(None, ge=0)
     needs: Annotated[list[_Tag], Field(max_length=16)] | None = None
     metadata: Annotated[dict[_Tag, _TagValue], Field(max_length=16)] | None = None
 
@@ -80,6 +86,7 @@ class RouteResponse(BaseModel):
     novelty: float
     model_id: str
     tier_cost_usd: list[float]
+    saving_usd: float
     tiers: list[str]
 
 
@@ -95,6 +102,7 @@ ANSWER = RouteResponse(
     novelty=0.7755922079086304,
     model_id="tw-000000000000",
     tier_cost_usd=[6.458240703917087e-05, 4.036587287568709e-05, 0.0012537533170986067],
+    saving_usd=0.0,
     tiers=["small", "medium", "large"],
 )
 """As long as a real one."""

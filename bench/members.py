@@ -3,7 +3,7 @@
 Grouped five-fold cross-validation on all rows, as a fit does it on its training part (weights and calibration of a
 fold come from the others; the benchmark, `python -m eval benchmark`, is stricter and nests the whole fit):
 `python -m bench.members --data ../shared/data`. Reports the share of the gap between random mixing and the
-oracle that is closed, swept over a price per tier and over epsilon, and the log loss.
+oracle that is closed, swept over the price, and the log loss.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = ["main", "measure_history"]
 def measure_history(
     history: Path, tiers: Path, extractor: Extractor, seed: int = 0
 ) -> dict[str, dict[str, float]]:
-    """Return `gap_price`, `gap_epsilon` and `log_loss`, out of fold, of each member and of all together."""
+    """Return `gap_price` and `log_loss`, out of fold, of each member and of all together."""
     outcomes = tabulate(read_history(history), read_tiers(tiers))
     design = describe(outcomes, extractor.extract_many(outcomes.prompts), extractor)
     validation = cross_validate(design, seed)
@@ -47,8 +47,7 @@ def measure_history(
     for candidate in (*((name,) for name in names), names):
         p = cross_fit(validation, outcomes.passed, outcomes.cost_usd, candidate)
         results[candidate[0] if len(candidate) == 1 else "blend"] = {
-            "gap_price": gap_closed(router_curve(p[rows], score, cost, "price"), *ends),
-            "gap_epsilon": gap_closed(router_curve(p[rows], score, cost, "gain"), *ends),
+            "gap_price": gap_closed(router_curve(p[rows], score, cost), *ends),
             "log_loss": float(np.mean([log_loss(p[:, k], outcomes.passed[:, k]) for k in range(p.shape[1])])),
         }
     return results
@@ -87,7 +86,7 @@ def main() -> None:
             print(f"{name}: done", file=sys.stderr)
     if not table:
         parser.error(f"--data {options.data}: holds no NAME.tiers.toml beside a NAME.parquet")
-    for metric in ("gap_price", "gap_epsilon", "log_loss"):
+    for metric in ("gap_price", "log_loss"):
         print(
             f"\n{metric:<36}" + "".join(f"{name[:17]:>19}" for name in table) + f"{'mean':>8}",
             file=sys.stderr,

@@ -1,4 +1,4 @@
-"""A bench's section of BENCHMARKS.md, and beside it the document of figures that it is made of."""
+"""A bench's section of a page, and beside it the document of figures that it is made of."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 __all__ = ["Section", "render_markdown"]
-
-_PAGE = "BENCHMARKS.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +23,14 @@ class Section:
         Stands above the section.
     render : callable
         Returns the section's paragraphs, given the document.
+    page : str
+        The page among the documents.
     """
 
     name: str
     heading: str
     render: Callable[[dict[str, Any]], list[str]]
+    page: str = "BENCHMARKS.md"
 
     def check(self, docs: Path) -> None:
         """Make sure that a page can be written, before the work and not after it.
@@ -39,13 +40,13 @@ class Section:
         SystemExit
             The marks are not there once each, in order, or not both absent.
         """
-        self._splice((docs / _PAGE).read_text(encoding="utf-8"), "")
+        self._splice((docs / self.page).read_text(encoding="utf-8"), "")
 
     def write(self, docs: Path, document: dict[str, Any]) -> None:
         """Write the document, and replace the section, or append it under its heading."""
         written = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
         (docs / f"{self.name}.json").write_text(written, encoding="utf-8")
-        page = docs / _PAGE
+        page = docs / self.page
         block = "\n\n".join(self.render(document))
         page.write_text(self._splice(page.read_text(encoding="utf-8"), block), encoding="utf-8")
 

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
-    "Curve", "aiq", "choose", "choose_by_price", "gap_closed", "oracle_curve", "over_routing_rate", "random_curve",
+    "Curve", "aiq", "choose_by_price", "gap_closed", "oracle_curve", "over_routing_rate", "random_curve",
     "regret_rate", "require_finite", "router_curve", "savings_at", "sweep_prices",
 ]  # fmt: skip
 
@@ -91,18 +90,6 @@ class Curve:
         return float(np.interp(quality, hull.quality, hull.cost_usd))
 
 
-def choose(p: ArrayLike, epsilon: float) -> Choice:
-    """Return, per prompt, the cheapest tier whose `max(p) - p_k` is at most epsilon: the router's own rule.
-
-    `p` is (n, k), `epsilon` 0 or more: 0 gives the cheapest tier of greatest p, 1 always the cheapest tier.
-    """
-    scores = require_finite(p, "p", 2)
-    if not epsilon >= 0:
-        raise ValueError(f"epsilon is 0 or more; found {epsilon}")
-    choice: Choice = (scores.max(axis=1, keepdims=True) - scores <= epsilon).argmax(axis=1)
-    return choice
-
-
 def choose_by_price(p: ArrayLike, cost_usd: ArrayLike, price: float) -> Choice:
     """Return, per prompt, the tier of greatest `p_k - price * cost_k`, the cheaper of two equal ones.
 
@@ -127,41 +114,30 @@ def router_curve(
     p: ArrayLike,
     quality: ArrayLike,
     cost_usd: ArrayLike,
-    rule: Literal["gain", "price"] = "gain",
     *,
     expected_cost_usd: ArrayLike | None = None,
     max_points: int = 200,
 ) -> Curve:
-    """Return what scores `p` attain over all settings of a rule, with the cheapest and the top tier's points.
+    """Return what scores `p` attain by `choose_by_price` over all prices, with the cheapest and the top tier's points.
 
     Parameters
     ----------
     p, quality, cost_usd : (n, k)
         Scores, realised quality, realised USD.
-    rule : {"gain", "price"}
-        `choose` over epsilon, or `choose_by_price` over the price.
     expected_cost_usd : (n, k) or (k,), optional
-        What the price rule takes a call to cost; by default each tier's mean, so that it knows no outcome.
+        What a call is taken to cost; by default each tier's mean, so that it knows no outcome.
     max_points : int
-        Settings tried, 2 or more: all that matter, or quantiles of them, the extremes included.
+        Prices tried, 2 or more: all that matter, or quantiles of them, the extremes included.
     """
     quality, cost = _outcomes(quality, cost_usd)
     p = require_finite(p, "p", 2)
     if p.shape != quality.shape:
         raise ValueError(f"p and quality are both (prompts, tiers); found {p.shape} and {quality.shape}")
     single_cost, single_quality = _singles(quality, cost)
-    if rule == "gain":
-        costs, qualities = _sweep_epsilon(p, quality, cost, max_points)
-    elif rule == "price":
-        expected = (
-            single_cost if expected_cost_usd is None else np.asarray(expected_cost_usd, dtype=np.float64)
-        )
-        expected = np.broadcast_to(expected, p.shape)
-        chosen = sweep_prices(p, expected, max_points)
-        costs = np.take_along_axis(cost, chosen, axis=1).mean(axis=0)
-        qualities = np.take_along_axis(quality, chosen, axis=1).mean(axis=0)
-    else:
-        raise ValueError(f'rule is "gain" or "price"; found {rule!r}')
+    expected = single_cost if expected_cost_usd is None else np.asarray(expected_cost_usd, dtype=np.float64)
+    chosen = sweep_prices(p, np.broadcast_to(expected, p.shape), max_points)
+    costs = np.take_along_axis(cost, chosen, axis=1).mean(axis=0)
+    qualities = np.take_along_axis(quality, chosen, axis=1).mean(axis=0)
     ends = [*np.flatnonzero(single_cost <= single_cost.min() * (1 + _SAME_COST)), -1]
     return Curve(np.append(costs, single_cost[ends]), np.append(qualities, single_quality[ends]))
 
@@ -305,29 +281,6 @@ def _spread(values: Floats, max_points: int) -> Floats:
     above = values[values > distinct[0]]
     quantiles = np.quantile(above, np.linspace(0, 1, max_points - 1), method="nearest")
     return np.unique(np.append(distinct[0], quantiles))
-
-
-def _sweep_epsilon(p: Floats, quality: Floats, cost: Floats, max_points: int) -> tuple[Floats, Floats]:
-    """Return the points of `choose` over epsilon, without choosing anew for each.
-
-    Tier k is chosen while its gap is at most epsilon and every cheaper tier's gap is above it.
-    """
-    gap = p.max(axis=1, keepdims=True) - p
-    until = np.full_like(gap, np.inf)
-    until[:, 1:] = np.minimum.accumulate(gap, axis=1)[:, :-1]
-    used = gap < until
-    epsilons = _spread(gap[used], max_points)
-    enters, leaves = np.searchsorted(epsilons, gap[used]), np.searchsorted(epsilons, until[used])
-
-    def mean(values: Floats) -> Floats:
-        size = len(epsilons) + 1
-        change = np.bincount(enters, values[used], size) - np.bincount(leaves, values[used], size)
-        least, most = values.min(axis=1).mean(), values.max(axis=1).mean()
-        return np.clip(
-            np.cumsum(change)[:-1] / len(p), least, most
-        )  # differences round; no choice is outside
-
-    return mean(cost), mean(quality)
 
 
 def _prices(p: Floats, cost: Floats, max_points: int) -> list[float]:

@@ -21,6 +21,7 @@ from eval.expected import Answers, expect_costs
 from eval.folds import Plan, require_no_leak
 from eval.misroutes import worst_misroutes
 from eval.outcomes import Outcomes
+from eval.promises import Kept, half_promises, model_promises
 from eval.scene import Scene, measure_choice
 from eval.scoring import score_out_of_sample
 from eval.slices import slices
@@ -33,6 +34,7 @@ SCHEMA = 1
 """Version of the document's form."""
 
 SLICE_DRAWS = 200
+PROMISE_DRAWS = 500
 
 Floats = NDArray[np.float64]
 
@@ -48,6 +50,7 @@ def evaluate(
     model_costs: Floats | None = None,
     decisions: NDArray[np.intp] | None = None,
     epsilon: float | None = None,
+    kept: Kept | None = None,
     n_boot: int = 1000,
     seed: int = 0,
     workers: int = 1,
@@ -74,7 +77,9 @@ def evaluate(
     decisions : int (n,), optional
         What that model decides when its caller asks for nothing.
     epsilon : float, optional
-        The expected loss that it allows then.
+        The expected loss that it accepts then for saving one average call of the reference tier.
+    kept : Kept, optional
+        What that model promises, and decides when it is asked to.
     with_prompts : bool
         Show the text of the worst misroutes.
     tick : callable
@@ -83,7 +88,7 @@ def evaluate(
     Returns
     -------
     dict
-        JSON-ready: "sampling", "data", "comparison", "operating_point", "slices", "misroutes", "verdict".
+        JSON-ready: "sampling", "data", "comparison", "operating_point", "promises", "slices", "misroutes", "verdict".
 
     Raises
     ------
@@ -119,6 +124,9 @@ def evaluate(
         "operating_point": None
         if decisions is None
         else _operating_point(judged, chosen, epsilon, n_boot, seed),
+        "promises": _promises(
+            judged, scores[SUBJECT], None if kept is None else kept.take(rows), model_scores, seed
+        ),
         "slices": slices(judged, scores[SUBJECT], scores["length"], chosen, SLICE_DRAWS, seed),
         "misroutes": worst_misroutes(judged, scores[SUBJECT], chosen, with_prompt=with_prompts),
         "verdict": verdict,
@@ -133,6 +141,7 @@ def undecided(outcomes: Outcomes, why: str, plan: Plan | None = None, seed: int 
         "data": summarise(outcomes),
         "comparison": None,
         "operating_point": None,
+        "promises": None,
         "slices": [],
         "misroutes": [],
         "verdict": cannot_tell(why, _advice(judged)),
@@ -174,6 +183,15 @@ def _advice(outcomes: Outcomes) -> str:
 
 def _sampling(plan: Plan, seed: int) -> dict[str, Any]:
     return {"method": plan.method, "text": plan.text, "folds": len(plan.folds), "seed": seed}
+
+
+def _promises(
+    judged: Outcomes, scores: Floats, kept: Kept | None, model_scores: Floats | None, seed: int
+) -> dict[str, Any] | None:
+    """Return what the model promises, or what a fit could; None of a model that does not say."""
+    if kept is not None:
+        return model_promises(judged, kept, PROMISE_DRAWS, seed)
+    return half_promises(judged, scores, PROMISE_DRAWS, seed) if model_scores is None else None
 
 
 def _operating_point(

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.calibration import auc, ece, log_loss
-from eval.curve import choose
 from eval.outcomes import Outcomes
 from eval.scene import QUALITY_SHARES, Scene, measure_choice, price_settings, serve
 
-__all__ = ["measure", "render_metrics"]
+__all__ = ["measure", "measure_parts", "render_metrics"]
 
 TERMINAL_COLUMNS = 100
 
@@ -25,7 +24,12 @@ Floats = NDArray[np.float64]
 
 
 def measure(
-    p_pass: NDArray[Any], outcomes: Outcomes, epsilon: float, n_boot: int = 1000, seed: int = 0
+    p_pass: NDArray[Any],
+    outcomes: Outcomes,
+    chosen: NDArray[np.intp],
+    epsilon: float,
+    n_boot: int = 1000,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Measure scores on rows where every tier was observed.
 
@@ -33,8 +37,10 @@ def measure(
     ----------
     p_pass : (n, k)
         Out-of-sample pass probabilities.
+    chosen : int (n,)
+        The tier decided on for each row: the operating point that is reported.
     epsilon : float
-        Expected loss allowed at the operating point that is reported.
+        What it is called.
 
     Returns
     -------
@@ -55,7 +61,7 @@ def measure(
     scene = Scene.of(complete, n_boot, seed)
     cost, quality = scene.tier_cost[0], scene.tier_quality[0]
     line = scene.line(*serve(scene, price_settings(p, complete)))
-    chosen = choose(p, epsilon)
+    tiers = chosen[rows]
     names = outcomes.ladder.names
     result["tiers"] = [
         {"name": name, "quality": float(quality[k]), "cost_usd": float(cost[k])}
@@ -67,10 +73,51 @@ def measure(
     }
     result["operating_point"] = {
         "epsilon": epsilon,
-        **measure_choice(scene, chosen),
-        "share_per_tier": {name: float((chosen == k).mean()) for k, name in enumerate(names)},
+        **measure_choice(scene, tiers),
+        "share_per_tier": {name: float((tiers == k).mean()) for k, name in enumerate(names)},
     }
     return result
+
+
+def measure_parts(
+    test: Outcomes,
+    reference: int,
+    contenders: dict[str, tuple[NDArray[Any], NDArray[np.intp]]],
+    epsilon: float,
+    seed: int,
+) -> dict[str, Any]:
+    """Measure contenders in all, and by source where there are two or more. Pure.
+
+    Parameters
+    ----------
+    reference : int
+        Position of the tier that savings, quality and regret are against; dearer ones, which are worse, are left out.
+    contenders : dict of ((n, k), int (n,))
+        Pass probabilities, and the tier decided on for each row, by name.
+    epsilon : float
+        What that operating point is called.
+
+    Returns
+    -------
+    dict
+        JSON-ready: what `measure` gives, by name, and the same for each source under "by_source".
+    """
+    kept = range(max(reference + 1, 2))
+    test = test.on(kept)
+    contenders = {name: (p[:, : len(kept)], chosen) for name, (p, chosen) in contenders.items()}
+    metrics: dict[str, Any] = {
+        name: measure(p, test, chosen, epsilon, seed=seed) for name, (p, chosen) in contenders.items()
+    }
+    sources = np.unique(test.tags["source"].astype(str))
+    if len(sources) > 1:
+        metrics["by_source"] = {}
+        for source in sources:
+            rows = test.tags["source"] == source
+            metrics["by_source"][str(source)] = {
+                name: measure(p[rows], test.take(rows), chosen[rows], epsilon, seed=seed)
+                for name, (p, chosen) in contenders.items()
+            }
+    return metrics
 
 
 def _calibration(p_pass: NDArray[Any], outcomes: Outcomes) -> dict[str, dict[str, float | int | None]]:

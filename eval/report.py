@@ -11,7 +11,7 @@ import json
 import os
 import shlex
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,15 +29,18 @@ from eval.history import read_history
 from eval.holdout import held_out, require_unseen
 from eval.outcomes import Outcomes, tabulate
 from eval.progress import Progress
+from eval.promises import Kept
 from eval.report_html import render_html
 from eval.report_markdown import render_markdown
 from eval.report_text import render_text
 from eval.rows import extract_rows
 from eval.verdict import why_not
-from router import ConfigError, Router
+from router import ConfigError, Policy, Router
 from router.artifact import find_artifact
 from router.embedding import StaticEmbedding
 from router.extractor import Extractor
+from router.promise import certified
+from router.prompt import Prompt, read_prompt
 from router.tiers import Ladder, read_tiers
 
 __all__ = ["add_arguments", "extract", "run", "write_report"]
@@ -230,8 +233,29 @@ def plan_for(
         "model_scores": router.score(outcomes.prompts).astype(np.float64),
         "model_costs": router.expected_cost(outcomes.prompts),
         "decisions": decisions,
-        "epsilon": router.manifest.default_epsilon,
+        "epsilon": router.manifest.defaults.epsilon,
+        "kept": keep_promises(router, outcomes.prompts, plan),
     }
+
+
+def keep_promises(router: Router, prompts: Sequence[Prompt], plan: Plan) -> Kept:
+    """Return what a model promises, and what it decides for the rows that a plan judges under each readable promise."""
+    model = router.model
+    certificate, decision = (model.manifest.document[part] for part in ("certificate", "decision"))
+    rows = np.concatenate([fold.test for fold in plan.folds])
+    views = [read_prompt(prompts[row]) for row in rows]
+    outputs = model.read_many(views)
+    choices = {}
+    for row in (*certified(certificate, "regret"), *certified(certificate, "quality")):
+        regret = row.kind == "regret"
+        asked = Policy(max_regret=row.loss) if regret else Policy(min_quality=round(1.0 - row.loss, 6))
+        resolved = model.resolve(asked)
+        chosen = np.full(len(prompts), len(router.tiers) - 1, dtype=np.intp)
+        chosen[rows] = [
+            model.decide(view, said, resolved).index for view, said in zip(views, outputs, strict=True)
+        ]
+        choices[row.kind, row.loss] = chosen
+    return Kept(certificate, decision, choices)
 
 
 def check_numbers(options: argparse.Namespace) -> None:

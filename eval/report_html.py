@@ -15,6 +15,7 @@ from typing import Any
 from eval.report_curves import cost_quality
 from eval.report_figures import gap_closed, reliability
 from eval.report_lift import lift
+from eval.report_promises import promises_section
 from eval.report_svg import escape, swatch
 from eval.report_tables import (
     bins_table,
@@ -74,6 +75,7 @@ def render_html(document: dict[str, Any]) -> str:
         parts += [
             _key_numbers(document),
             _operating_point(document),
+            promises_section(document["promises"]),
             _curves(comparison),
             _contenders(document),
         ]

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from eval.report_promises import KEPT, TITLE, notes, rows_of, short_words
+from eval.report_promises import KINDS as PROMISES
 from eval.report_words import (
     DECIDED,
     GLOSSARY,
@@ -47,7 +49,8 @@ def render_markdown(document: dict[str, Any]) -> str:
     comparison = document["comparison"]
     sections = [_head(document)]
     if comparison is not None:
-        sections += [_key_numbers(document), _operating_point(document), _contenders(document)]
+        sections += [_key_numbers(document), _operating_point(document), _promises(document["promises"])]
+        sections.append(_contenders(document))
         sections += [_two_tiers(comparison), _calibration(comparison["calibration"])]
     sections += [_slices(document), _misroutes(document), _data(document), _glossary(), _foot(document)]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -127,6 +130,24 @@ def _operating_point(document: dict[str, Any]) -> str:
     ]
     text = "\n\n".join(_text(words, 1000) for words in (point_words(point),) if words)
     return "\n\n".join(part for part in (f"## {DECIDED}", text, _table(["", "value"], rows)) if part)
+
+
+def _promises(promises: dict[str, Any] | None) -> str:
+    if promises is None:
+        return ""
+    parts = [f"## {TITLE}", *(_text(note, 2000) for note in notes(promises))]
+    for kind, said in PROMISES.items():
+        rows = [
+            [
+                short_words(row), percent(row["saving"]), _say(row["measured"]["saving"]), _say(row["measured"]["kept"]),
+                *(percent(row["measured"]["share_per_tier"].get(tier), 0) for tier in promises["tiers"]),
+            ]
+            for row in rows_of(promises, kind)
+        ]  # fmt: skip
+        sent = [f"sent to {_text(tier, 80)}" for tier in promises["tiers"]]
+        head = [said, "saving, certified", "saving, measured", KEPT[kind], *sent]
+        parts += [_table(head, rows)] if rows else []
+    return "\n\n".join(parts)
 
 
 def _contenders(document: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
+from eval.report_promises import KEPT, TITLE, notes, rows_of
 from eval.report_words import (
     DECIDED,
     MISSING,
@@ -22,11 +23,14 @@ from eval.report_words import (
     standings,
     subject_of,
 )  # fmt: skip
+from router.promise import promise_words
 
 __all__ = ["render_text"]
 
 _WIDTH = 100
 _NAME, _COLUMN = 37, 29
+_PROMISE = 57
+_PROMISES = (0.01, 0.02, 0.05, 0.1)  # the others are in the page
 
 
 def render_text(document: dict[str, Any]) -> str:
@@ -42,6 +46,7 @@ def render_text(document: dict[str, Any]) -> str:
         subject = subject_of(comparison)
         lines += ["", *_key_numbers(document, subject)] if subject is not None else []
         lines += ["", *_operating_point(document["operating_point"])] if document["operating_point"] else []
+        lines += ["", *_promises(document["promises"])] if document["promises"] else []
         lines += ["", *_contenders(comparison), ""]
         lines += _wrap(
             f"{count(comparison['prompts'])} prompts in {count(comparison['groups'])} groups; brackets hold 95% intervals"
@@ -80,6 +85,19 @@ def _operating_point(point: dict[str, Any]) -> list[str]:
         f"{shorten(tier, 40)} {percent(share)}" for tier, share in (point.get("share_per_tier") or {}).items()
     ]
     return lines + (_wrap(f"sent to {', '.join(shares)}", "  ") if shares else [])
+
+
+def _promises(promises: dict[str, Any]) -> list[str]:
+    lines = [TITLE]
+    for kind, kept in KEPT.items():
+        rows = [row for row in rows_of(promises, kind) if row["promise"] in _PROMISES]
+        lines += [f"{'':{_PROMISE}}  {'saves':>8}  {kept}"] if rows else []
+        for row in rows:
+            said, measured = promise_words(kind, row["promise"]), row["measured"]
+            lines.append(
+                f"  {_fit(said, _PROMISE - 2)}  {percent(row['saving']):>8}  {_say(measured['kept'])}"
+            )
+    return lines + [line for note in notes(promises) for line in _wrap(note, "  ")]
 
 
 def _contenders(comparison: dict[str, Any]) -> list[str]:

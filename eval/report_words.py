@@ -78,6 +78,15 @@ GLOSSARY = (
         "The part of the top tier's cost that is saved by the cheapest setting that keeps 97% of the top tier's quality.",
     ),
     ("Regret", "The share of prompts where the top tier passes and the chosen tier fails: sent too low."),
+    (
+        "Promise",
+        "What a certificate states of routing, with a confidence: either that at most some share of prompts fails where the "
+        "best tier passes, or that at least some share of the best tier's quality is kept, net of what cheaper tiers win.",
+    ),
+    (
+        "Best tier",
+        "What promises are against: the dearest tier, unless a cheaper one is better beyond chance.",
+    ),
     ("Over-routing", "The share of prompts where a tier cheaper than the chosen one passes: sent too high."),
     (
         "Expected cost",
@@ -271,7 +280,13 @@ def point_words(point: dict[str, Any]) -> str:
     """Return the sentences that say what a model decides by default; shares of tiers are not among them."""
     epsilon, quality = finite(point.get("epsilon")), finite((point.get("quality") or {}).get("value"))
     said = [clean(point["text"])] if point.get("text") else []
-    said += [f"It allows an expected loss (epsilon) of {decimal(epsilon)}."] if epsilon is not None else []
+    said += (
+        [
+            f"It accepts an expected loss (epsilon) of {decimal(epsilon)} for saving one average call of the best tier."
+        ]
+        if epsilon is not None
+        else []
+    )
     said += [f"Mean quality {percent(quality)}."] if quality is not None else []
     return " ".join(said)
 

@@ -2,7 +2,7 @@
 
 from router.decision import Decision, Reason
 from router.errors import ArtifactError, ConfigError, RequestError, RouterError
-from router.policy import Policy
+from router.policy import Policy, read_policy
 from router.routing import Router, route
 
 __version__ = "0.1.0"
@@ -15,5 +15,6 @@ __all__ = [
     "RequestError",
     "Router",
     "RouterError",
+    "read_policy",
     "route",
 ]

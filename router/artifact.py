@@ -197,9 +197,9 @@ def _check_golden(folder: Path, extractor: Extractor, scorer: Scorer) -> None:
     try:
         prompts = [case["prompt"] for case in golden]
         expected = np.array([case["p_pass"] for case in golden], dtype=np.float32)
-        p_pass, answer, novelty = scorer.score(extractor.extract_many(prompts))
+        scores = scorer.score(extractor.extract_many(prompts))
         alone = np.array([scorer.score_one(extractor, read_prompt(prompt)) for prompt in prompts])
-        gaps = p_pass - expected, alone - np.column_stack((p_pass, answer, novelty))
+        gaps = scores.p_pass - expected, alone - np.column_stack(scores)
         gap = max(float(np.abs(each).max()) for each in gaps) if len(golden) else float("inf")
     except Exception as error:  # ONNX Runtime's errors share no narrower base
         raise ArtifactError(f"{folder}: {GOLDEN_FILE} does not fit the model ({error}); fit again") from error

@@ -12,11 +12,11 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
 from router import ConfigError, Policy, RequestError, Router, RouterError, __version__
+from router.flags import add_policy_flags, read_policy_flags
 
 __all__ = ["main"]
 
@@ -64,33 +64,22 @@ def _parser() -> argparse.ArgumentParser:
         "--model", metavar="DIR", help="artefact (default: $TIERWISE_MODEL or the packaged model)"
     )
     command.add_argument(
-        "--max-regret",
-        type=float,
-        metavar="SHARE",
-        help="certified: at most this share of prompts may fail where the top tier passes",
-    )
-    command.add_argument(
-        "--epsilon", type=float, metavar="LOSS", help="uncertified: the expected loss allowed per prompt"
-    )
-    command.add_argument("--floor", metavar="TIER", help="cheapest tier that may be chosen")
-    command.add_argument("--ceiling", metavar="TIER", help="dearest tier that may be chosen")
-    command.add_argument("--allow", metavar="TIER,...", help="tiers that may be chosen")
-    command.add_argument(
-        "--max-cost-usd", type=float, metavar="USD", help="pass over tiers that are expected to cost more"
-    )
-    command.add_argument(
-        "--needs", metavar="CAPABILITY,...", help="what the tier must be able to do, such as json"
-    )
-    command.add_argument(
         "--context-tokens",
         type=int,
         metavar="N",
         help="tokens of the whole input (default: four characters are one)",
     )
     command.add_argument(
+        "--cached-tokens",
+        type=int,
+        metavar="N",
+        help="how many of them the provider has in its prompt cache",
+    )
+    command.add_argument(
         "--url", help="ask a running `tierwise serve` instead; a key for it is read from $TIERWISE_API_KEY"
     )
     command.add_argument("--json", action="store_true", help="print the decision as one JSON object")
+    add_policy_flags(command)
     command.set_defaults(run=_route)
 
     command = commands.add_parser("inspect", help="check a model and say what it is")
@@ -109,6 +98,9 @@ def _parser() -> argparse.ArgumentParser:
 def _add_serve_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--model", metavar="DIR", help="artefact (default: $TIERWISE_MODEL or the packaged model)"
+    )
+    command.add_argument(
+        "--policy", metavar="FILE", help="a TOML file: what holds where a request states no policy"
     )
     command.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default: this machine only)"
@@ -181,43 +173,35 @@ def _route(options: argparse.Namespace) -> str:
     prompt = _read_messages(options.messages) if options.messages is not None else options.prompt
     if options.prompt == "-":
         prompt = sys.stdin.buffer.read().decode("utf-8", "surrogateescape").removesuffix("\n")
-    policy = Policy(
-        max_regret=options.max_regret,
-        epsilon=options.epsilon,
-        floor=options.floor,
-        ceiling=options.ceiling,
-        allow=None if options.allow is None else _names(options.allow),
-        max_cost_usd=options.max_cost_usd,
-    )
-    needs = () if options.needs is None else _names(options.needs)
+    policy = read_policy_flags(options)
     if options.url is not None:
-        decision = _ask(options, prompt, policy, needs)
+        decision = _ask(options, prompt, policy)
         tiers = decision["tiers"]
     else:
         router = Router.load(options.model)
         try:
-            decided = router.route(prompt, policy, needs=needs, context_tokens=options.context_tokens)
+            decided = router.route(
+                prompt, policy, context_tokens=options.context_tokens, cached_tokens=options.cached_tokens
+            )
         except TypeError as error:
             raise RequestError(f"--messages {options.messages}: {error}") from None
         decision, tiers = decided.to_dict(), router.model.names
     return json.dumps(decision) if options.json else _render_decision(tiers, decision)
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(","))
-
-
-def _ask(options: argparse.Namespace, prompt: Any, policy: Policy, needs: tuple[str, ...]) -> dict[str, Any]:  # noqa: ANN401
+def _ask(options: argparse.Namespace, prompt: Any, policy: Policy) -> dict[str, Any]:  # noqa: ANN401
     from router.client import route_remotely
 
     if options.model is not None:
         raise RequestError("route: expected one of --model and --url, found both; drop one")
-    asked = {name: value for name, value in asdict(policy).items() if value is not None}
+    asked = {
+        "policy": policy.to_dict() or None,
+        "context_tokens": options.context_tokens,
+        "cached_tokens": options.cached_tokens,
+    }
     body = {
         "prompt" if isinstance(prompt, str) else "messages": prompt,
-        **({"policy": asked} if asked else {}),
-        **({"needs": needs} if needs else {}),
-        **({} if options.context_tokens is None else {"context_tokens": options.context_tokens}),
+        **{name: value for name, value in asked.items() if value is not None},
     }
     return route_remotely(options.url, body, os.environ.get("TIERWISE_API_KEY") or None)
 
@@ -247,24 +231,32 @@ def _render_decision(tiers: Sequence[str], decision: Mapping[str, Any]) -> str:
     ):
         mark = ">" if k == decision["index"] else " "
         lines.append(f" {mark} {tier:<{width}}  p(pass) {p:.3f}  {'█' * round(20 * p):<20}  ${usd:.6f}")
-    lines.append(
-        f"   expected cost ${decision['expected_cost_usd']:.6f}, novelty {decision['novelty']:.3f}, "
-        f"model {decision['model_id']}"
-    )
+    lines.append(f"   expected cost ${decision['expected_cost_usd']:.6f}{_render_saving(tiers, decision)}")
+    lines.append(f"   novelty {decision['novelty']:.3f}, model {decision['model_id']}")
     return "\n".join(lines)
 
 
+def _render_saving(tiers: Sequence[str], decision: Mapping[str, Any]) -> str:
+    top, saving = decision["tier_cost_usd"][-1], decision["saving_usd"]
+    if decision["index"] == len(tiers) - 1:
+        return ""
+    share = f" ({abs(saving) / top:.1%})" if top > 0.0 else ""
+    if saving < 0.0:  # an answer so much longer that it costs more
+        return f", ${-saving:.6f} more than {tiers[-1]}{share}"
+    return f", saves ${saving:.6f} against {tiers[-1]}{share}"
+
+
 _EXPLANATIONS = {
-    "sufficient": "the cheapest tier whose expected loss is within epsilon",
-    "needed": "no cheaper tier's expected loss is within epsilon",
-    "floor": "cheaper tiers are below the floor",
-    "ceiling": "dearer tiers are above the ceiling",
+    "sufficient": "it saves more than its expected loss is worth",
+    "needed": "no cheaper tier saves more than its expected loss is worth",
+    "floor": "the tier preferred is below the floor",
+    "ceiling": "the tier preferred is above the ceiling",
     "allow": "the tier preferred is not allowed",
-    "cost": "the tier preferred is expected to cost more than max_cost_usd",
-    "context": "the prompt is too long for a cheaper tier",
-    "capability": "a cheaper tier lacks what the prompt needs",
+    "cost": "a dearer tier is more than max_cost_usd or the budget allows",
+    "context": "the prompt is too long for the tier preferred",
+    "capability": "the tier preferred lacks what the call needs",
     "novel": "unlike the prompts that the model knows",
-    "uncertified": "the regret asked for is not certified",
+    "uncertified": "what was asked for is not certified",
     "empty": "there is nothing to read",
 }
 

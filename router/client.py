@@ -214,7 +214,11 @@ def _has_the_form(answer: Any) -> bool:  # noqa: ANN401 - any JSON
     if not (isinstance(tiers, list) and isinstance(p_pass, list) and isinstance(costs, list)):
         return False
     names = [*tiers, *(answer.get(name) for name in ("tier", "model", "model_id", "request_id"))]
-    numbers = [*p_pass, *costs, answer.get("expected_cost_usd"), answer.get("novelty")]
+    numbers = [
+        *p_pass,
+        *costs,
+        *(answer.get(name) for name in ("expected_cost_usd", "saving_usd", "novelty")),
+    ]
     index: Any = answer.get("index")
     return (
         all(isinstance(name, str) and not _CONTROLS.search(name) for name in names)

@@ -17,9 +17,9 @@ class Reason(StrEnum):
     """
 
     SUFFICIENT = "sufficient"
-    """A cheaper tier's expected loss against the best tier is within epsilon."""
+    """A tier cheaper than the reference tier saves more than its expected loss is worth."""
     NEEDED = "needed"
-    """No cheaper tier's expected loss is within epsilon."""
+    """No cheaper tier does."""
     FLOOR = "floor"
     """The tier chosen by the model lies below the policy's floor."""
     CEILING = "ceiling"
@@ -27,7 +27,7 @@ class Reason(StrEnum):
     ALLOW = "allow"
     """The tier chosen by the model, or the best one, is not on the policy's list."""
     COST = "cost"
-    """The tier that would have been chosen is expected to cost more than the policy allows."""
+    """The tier that would have been chosen is expected to cost more than the policy allows, or every tier does."""
     CONTEXT = "context"
     """The prompt is too long for the context window of the tier that would have been chosen."""
     CAPABILITY = "capability"
@@ -35,7 +35,7 @@ class Reason(StrEnum):
     NOVEL = "novel"
     """The prompt is unlike what the model was fitted on."""
     UNCERTIFIED = "uncertified"
-    """The regret asked for is not one that the model's certificate covers."""
+    """What was asked for is no promise that the model's certificate holds."""
     EMPTY = "empty"
     """There is nothing to read."""
 
@@ -65,7 +65,7 @@ class Decision:
     model_id : str
         Which artefact decided.
     tier_cost_usd : tuple of float
-        The same expectation for each tier, cheapest first; the saving is the last of them less `expected_cost_usd`.
+        The same expectation for each tier, cheapest first.
     """
 
     tier: str
@@ -78,6 +78,11 @@ class Decision:
     novelty: float
     model_id: str
     tier_cost_usd: tuple[float, ...]
+
+    @property
+    def saving_usd(self) -> float:
+        """What the choice is expected to save against the top tier, USD; below 0 where it is expected to cost more."""
+        return self.tier_cost_usd[-1] - self.expected_cost_usd
 
     def to_dict(self) -> dict[str, Any]:
         """Return the decision as plain data, ready for JSON."""
@@ -93,4 +98,5 @@ class Decision:
             "novelty": self.novelty,
             "model_id": self.model_id,
             "tier_cost_usd": list(self.tier_cost_usd),
+            "saving_usd": self.saving_usd,
         }

@@ -6,44 +6,89 @@ metrics, reference statistics, versions) stays readable in `document`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
 from router.costs import CostModel
 from router.errors import ArtifactError, ConfigError
+from router.rule import Loss
 from router.tiers import Ladder, parse_tiers
 
-__all__ = ["SCHEMA", "Certificate", "Manifest", "parse_manifest"]
+__all__ = ["SCHEMA", "Certificate", "Defaults", "Manifest", "parse_manifest"]
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the manifest's form; an artefact of another one is refused."""
+
+
+Rows = tuple[tuple[float, float], ...]
+"""What is promised, and the epsilon that it is promised at."""
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """Which regret is promised at which epsilon.
+    """What is promised at which epsilon, on data like the calibration data, each row with confidence `1 - delta`.
 
     Attributes
     ----------
-    alpha, epsilon : tuple of float
-        Row by row, ascending: with confidence `1 - delta`, routing at `epsilon[i]` has
-        `P(top tier passes and chosen tier fails) <= alpha[i]` on data like the calibration data.
+    regret : tuple of (alpha, epsilon)
+        `P(reference tier passes and chosen tier fails) <= alpha`, by the loss of that name.
+    quality : tuple of (share, epsilon)
+        `E[score of the chosen tier] >= share * E[score of the reference tier]`, by the loss of that name.
+    slices : dict of str to tuple of (alpha, epsilon)
+        As `regret`, within a slice such as "task=math"; all slices hold together.
     delta : float
-        Chance that the promise is wrong.
+        Chance that a promise is wrong.
     n : int
         Groups on the calibration split.
     """
 
-    alpha: tuple[float, ...] = ()
-    epsilon: tuple[float, ...] = ()
+    regret: Rows = ()
+    quality: Rows = ()
+    slices: dict[str, Rows] = field(default_factory=dict)
     delta: float = 0.05
     n: int = 0
 
-    def epsilon_for(self, max_regret: float) -> float | None:
-        """Return the most permissive epsilon certified for this regret, or None. Pure."""
-        certified = [e for a, e in zip(self.alpha, self.epsilon, strict=True) if a <= max_regret]
-        return max(certified) if certified else None
+    def epsilon_for_regret(self, most: float, within: str | None = None) -> float | None:
+        """Return the most permissive epsilon certified for this regret, in all or within a slice, or None. Pure."""
+        rows = self.regret if within is None else self.slices.get(within, ())
+        return max((epsilon for alpha, epsilon in rows if alpha <= most), default=None)
+
+    def epsilon_for_quality(self, least: float) -> float | None:
+        """Return the most permissive epsilon certified to keep this share of quality, or None. Pure."""
+        return max((epsilon for share, epsilon in self.quality if share >= least), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What decisions rest on where the caller says nothing.
+
+    Attributes
+    ----------
+    epsilon : float
+        Loss accepted for saving the mean call of the reference tier.
+    loss : Loss
+        By which loss.
+    reference : int
+        Position of the reference tier.
+    unit_usd : float
+        What a call of the reference tier is expected to cost in the mean, above 0.
+    novelty_threshold : float
+        Prompts above it escalate.
+    spend : tuple of (epsilon, usd)
+        What requests cost in the mean at an epsilon, by the loss of quality; epsilons ascend, costs do not.
+    """
+
+    epsilon: float
+    loss: Loss
+    reference: int
+    unit_usd: float
+    novelty_threshold: float
+    spend: Rows
+
+    def epsilon_for_budget(self, usd: float) -> float | None:
+        """Return the least epsilon at which a request costs no more than this in the mean, or None. Pure."""
+        return next((epsilon for epsilon, spent in self.spend if spent <= usd), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +107,8 @@ class Manifest:
         The tiers.
     costs : CostModel
         Expected USD per tier.
-    default_epsilon : float
-        Expected loss allowed when the caller asks for nothing.
-    novelty_threshold : float
-        Prompts above it escalate.
+    defaults : Defaults
+        What decisions rest on.
     certificate : Certificate
         Empty where nothing could be certified.
     document : dict
@@ -77,8 +120,7 @@ class Manifest:
     features: dict[str, Any]
     ladder: Ladder
     costs: CostModel
-    default_epsilon: float
-    novelty_threshold: float
+    defaults: Defaults
     certificate: Certificate
     document: dict[str, Any]
 
@@ -101,29 +143,54 @@ def parse_manifest(document: object, source: str = "manifest.json") -> Manifest:
         )
     try:
         ladder = parse_tiers(document["tiers"], source)
-        decision = document["decision"]
-        certificate = document["certificate"]
-        rows = certificate["table"]
         manifest = Manifest(
             model_id=_text(document["model_id"]),
             files={_file_name(name): _text(digest) for name, digest in document["files"].items()},
             features=dict(document["features"]),
             ladder=ladder,
             costs=CostModel.from_ladder(ladder, tuple(map(_finite, document["cost"]["usd_per_answer"]))),
-            default_epsilon=_share(decision["default_epsilon"]),
-            novelty_threshold=_finite(decision["novelty_threshold"]),
-            certificate=Certificate(
-                alpha=tuple(_share(row["alpha"]) for row in rows),
-                epsilon=tuple(_share(row["epsilon"]) for row in rows),
-                delta=_share(certificate["delta"]),
-                n=int(certificate["n"]),
-            ),
+            defaults=_defaults(document["decision"], ladder),
+            certificate=_certificate(document["certificate"]),
             document=document,
         )
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError, ConfigError) as error:
         detail = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
         raise ArtifactError(f"{source}: not a complete manifest: {detail}; fit again") from error
     return manifest
+
+
+def _defaults(decision: dict[str, Any], ladder: Ladder) -> Defaults:
+    usd = _finite(decision["unit_usd"])
+    if not usd > 0.0:
+        raise ValueError(f"unit_usd is above 0; found {usd!r}")
+    return Defaults(
+        epsilon=_positive(decision["default_epsilon"]),
+        loss=Loss(decision["default_loss"]),
+        reference=_position(decision["reference"], ladder),
+        unit_usd=usd,
+        novelty_threshold=_finite(decision["novelty_threshold"]),
+        spend=tuple((_positive(row["epsilon"]), _positive(row["usd"])) for row in decision["spend"]),
+    )
+
+
+def _position(tier: object, ladder: Ladder) -> int:
+    if tier not in ladder.names:
+        raise ValueError(f"reference is a tier of the ladder, {', '.join(ladder.names)}; found {tier!r}")
+    return ladder.names.index(tier)
+
+
+def _certificate(document: dict[str, Any]) -> Certificate:
+    return Certificate(
+        regret=_rows(document["table"], "alpha"),
+        quality=_rows(document["quality"], "min_quality"),
+        slices={_text(part["name"]): _rows(part["table"], "alpha") for part in document["slices"]},
+        delta=_share(document["delta"]),
+        n=int(document["n"]),
+    )
+
+
+def _rows(table: list[dict[str, Any]], promise: str) -> Rows:
+    return tuple((_share(row[promise]), _positive(row["epsilon"])) for row in table)
 
 
 def _text(value: object) -> str:
@@ -150,3 +217,10 @@ def _share(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
         raise ValueError(f"expected a number from 0 to 1, found {value!r}")
     return float(value)
+
+
+def _positive(value: object) -> float:
+    number = _finite(value)
+    if number < 0.0:
+        raise ValueError(f"expected a number of 0 or more, found {value!r}")
+    return number

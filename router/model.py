@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 
 from router.decision import Decision, Reason
 from router.demand import Demand
-from router.policy import Bounds, Policy, choose, resolve_bounds
+from router.policy import PRESETS, Bounds, Policy, resolve_bounds
 from router.prompt import PromptView
+from router.rule import Loss, choose, expected_loss
 from router.tiers import CHARS_PER_TOKEN
 
 if TYPE_CHECKING:
     from router.extractor import Extractor
     from router.manifest import Manifest
-    from router.scorer import Scorer
+    from router.scorer import Scorer, Scores
 
 __all__ = ["Model", "Outputs", "Resolved"]
 
@@ -26,7 +27,10 @@ _MAX_RESOLVED = 1024
 _AT_ONCE = 256  # prompts; more are no faster, and take memory
 
 Outputs = tuple[float, ...]
-"""What the graph says of a prompt: p_pass per tier, answer per tier, and novelty."""
+"""What the graph says of a prompt: p_pass, spread and answer per tier, and novelty."""
+
+_FRUGAL = 1e9
+"""An epsilon at which only cost counts."""
 
 
 class Resolved(NamedTuple):
@@ -34,20 +38,29 @@ class Resolved(NamedTuple):
 
     Attributes
     ----------
-    epsilon : float
-        Expected loss allowed.
+    loss : Loss
+        What is weighed against cost.
+    price : float
+        Loss accepted per USD saved.
     bounds : Bounds
         The tiers permitted.
     max_cost_usd : float or None
         Tiers whose expected cost is above it are passed over.
+    needs : frozenset of str
+        Capabilities that a tier must have, whatever the call needs.
     escalate : Reason or None
         Why the router is not entitled to be sure, whatever the prompt.
+    overspent : bool
+        The budget asked for cannot be kept, so the cheapest tier is all that can be done.
     """
 
-    epsilon: float
+    loss: Loss
+    price: float
     bounds: Bounds
     max_cost_usd: float | None
+    needs: frozenset[str]
     escalate: Reason | None
+    overspent: bool
 
 
 class Model:
@@ -63,14 +76,21 @@ class Model:
         Names of the tiers, cheapest first.
     default : Resolved
         What it means to ask for nothing.
+
+    Raises
+    ------
+    RequestError
+        The policy names a tier that the ladder does not have.
     """
 
     __slots__ = (
-        "_limits", "_n_tiers", "_novelty_threshold", "_resolved", "_tiers", "_usd", "default", "extractor", "manifest", "model_id",
-        "names", "scorer",
+        "_limits", "_n_tiers", "_novelty_threshold", "_reference", "_resolved", "_tiers", "_usd", "default", "extractor",
+        "manifest", "model_id", "names", "scorer",
     )  # fmt: skip
 
-    def __init__(self, manifest: Manifest, extractor: Extractor, scorer: Scorer) -> None:
+    def __init__(
+        self, manifest: Manifest, extractor: Extractor, scorer: Scorer, policy: Policy | None = None
+    ) -> None:
         self.manifest = manifest
         self.extractor = extractor
         self.scorer = scorer
@@ -81,7 +101,8 @@ class Model:
         self._n_tiers = len(tiers)
         self._tiers = tuple((tier.name, tier.model) for tier in tiers)
         self._usd = manifest.costs.expected_usd_per_tier
-        self._novelty_threshold = manifest.novelty_threshold
+        self._novelty_threshold = manifest.defaults.novelty_threshold
+        self._reference = manifest.defaults.reference
         self._limits = tuple(
             (tier.context_window, None if tier.capabilities is None else frozenset(tier.capabilities))
             for tier in tiers
@@ -89,10 +110,10 @@ class Model:
         if all(limit == (None, None) for limit in self._limits):
             self._limits = ()
         self._resolved: dict[Policy, Resolved] = {}
-        self.default = self.resolve(_DEFAULT_POLICY)
+        self.default = self.resolve(_DEFAULT_POLICY if policy is None else policy)
 
     def resolve(self, policy: Policy | None) -> Resolved:
-        """Return what a policy means on this model's ladder, by its certificate.
+        """Return what a policy means on this model's ladder, by its certificate; None is the model's own default.
 
         Raises
         ------
@@ -107,20 +128,39 @@ class Model:
             raise TypeError(f"a policy is a router.Policy; found {type(policy).__name__}")
         resolved = self._resolved.get(policy)
         if resolved is None:
-            escalate = None
-            epsilon = policy.epsilon
-            if policy.max_regret is not None:
-                epsilon = self.manifest.certificate.epsilon_for(policy.max_regret)
-                if epsilon is None:
-                    escalate, epsilon = Reason.UNCERTIFIED, 0.0
-            elif epsilon is None:
-                epsilon = self.manifest.default_epsilon
-            bounds = resolve_bounds(policy, self.names)
-            resolved = Resolved(epsilon, bounds, policy.max_cost_usd, escalate)
+            resolved = self._resolve(policy)
             if len(self._resolved) >= _MAX_RESOLVED:  # callers may make a policy per request
                 self._resolved.clear()
             self._resolved[policy] = resolved
         return resolved
+
+    def _resolve(self, policy: Policy) -> Resolved:
+        defaults, certificate = self.manifest.defaults, self.manifest.certificate
+        bounds = resolve_bounds(policy, self.names)
+        regret = policy.max_regret if policy.preset is None else PRESETS[policy.preset]
+        loss, unless = Loss.REGRET, Reason.UNCERTIFIED
+        epsilon: float | None
+        if regret is not None:
+            epsilon = certificate.epsilon_for_regret(regret, policy.slice)
+        elif policy.min_quality is not None:
+            loss, epsilon = Loss.QUALITY, certificate.epsilon_for_quality(policy.min_quality)
+        elif policy.budget is not None:
+            loss, epsilon = Loss.QUALITY, defaults.epsilon_for_budget(policy.budget)
+            unless = Reason.COST
+        elif policy.epsilon is not None:
+            epsilon = policy.epsilon
+        else:
+            loss, epsilon = defaults.loss, defaults.epsilon
+        overspent = epsilon is None and unless is Reason.COST
+        return Resolved(
+            loss,
+            (_FRUGAL if overspent else epsilon or 0.0) / defaults.unit_usd,
+            bounds,
+            policy.max_cost_usd,
+            frozenset(policy.needs),
+            unless if epsilon is None and not overspent else None,
+            overspent,
+        )
 
     def read_one(self, view: PromptView) -> Outputs:
         """Return what the graph says of one prompt."""
@@ -130,18 +170,17 @@ class Model:
         """Return the same for many, in less time for each; it differs by the rounding of float32."""
         return [tuple(row) for row in np.column_stack(self.score(views)).tolist()]
 
-    def score(
-        self, views: Sequence[PromptView]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Return p_pass and answer, float32 (n, k), and novelty float32 (n,)."""
+    def score(self, views: Sequence[PromptView]) -> Scores:
+        """Return what the graph says of many prompts."""
+        from router.scorer import Scores  # onnxruntime only when a model is loaded
+
         if not views:
             none = np.empty((0, self._n_tiers), np.float32)
-            return none, none, np.empty(0, np.float32)
+            return Scores(none, none, none, np.empty(0, np.float32))
         # In blocks: ONNX Runtime keeps the memory of the largest call for good.
         blocks = [views[i : i + _AT_ONCE] for i in range(0, len(views), _AT_ONCE)]
         outputs = [self.scorer.score(self.extractor.extract_views(block)) for block in blocks]
-        p_pass, answer, novelty = map(np.concatenate, zip(*outputs, strict=True))
-        return p_pass, answer, novelty
+        return Scores(*map(np.concatenate, zip(*outputs, strict=True)))
 
     def decide(
         self, view: PromptView, outputs: Outputs, resolved: Resolved, demand: Demand | None = None
@@ -153,26 +192,34 @@ class Model:
         demand : Demand or None
             What the call needs beyond what its prompt shows.
         """
-        n_tiers = self._n_tiers
-        p_pass, novelty = outputs[:n_tiers], outputs[-1]
-        n_chars = view.n_chars if demand is None else demand.n_chars
-        usd = self._usd(n_chars, outputs[n_tiers:-1])
+        n = self._n_tiers
+        p_pass, novelty = outputs[:n], outputs[-1]
+        n_chars, cached = (view.n_chars, 0) if demand is None else (demand.n_chars, demand.cached_tokens)
+        usd = self._usd(n_chars, outputs[2 * n : 3 * n], cached)
         escalate = resolved.escalate
         if not view.n_images and (not view.text or view.text.isspace()):
             escalate = Reason.EMPTY
         elif escalate is None and not novelty <= self._novelty_threshold:  # a NaN escalates, too
             escalate = Reason.NOVEL
-        obstacles = self._obstacles(view, n_chars, demand) if self._limits else ()
+        obstacles = self._obstacles(view, n_chars, demand, resolved.needs) if self._limits else ()
         if resolved.max_cost_usd is not None:
             obstacles = _with_costs(obstacles, usd, resolved.max_cost_usd)
-        index, predicted, reason = choose(p_pass, resolved.epsilon, resolved.bounds, obstacles, escalate)
+        reference = self._reference
+        index, predicted, reason = choose(
+            expected_loss(p_pass, outputs[n : 2 * n], reference, resolved.loss),
+            usd, resolved.price, resolved.bounds, reference, obstacles, escalate,
+        )  # fmt: skip
+        if resolved.overspent and escalate is None:
+            reason = Reason.COST
         name, model = self._tiers[index]
         return Decision(
             name, index, model, p_pass, predicted, reason, usd[index], novelty, self.model_id, usd
         )
 
-    def _obstacles(self, view: PromptView, n_chars: float, demand: Demand | None) -> Sequence[Reason | None]:
-        needs = {name for name, n in (("tools", view.n_tool_turns), ("vision", view.n_images)) if n}
+    def _obstacles(
+        self, view: PromptView, n_chars: float, demand: Demand | None, asked: frozenset[str]
+    ) -> Sequence[Reason | None]:
+        needs = {name for name, n in (("tools", view.n_tool_turns), ("vision", view.n_images)) if n} | asked
         if demand is not None:
             needs |= demand.needs
         tokens = n_chars / CHARS_PER_TOKEN

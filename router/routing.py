@@ -32,13 +32,16 @@ class Router:
     microseconds and waits for nothing, so asynchronous code calls it as it is.
     """
 
-    __slots__ = ("_model",)
+    __slots__ = ("_model", "_policy")
 
-    def __init__(self, manifest: Manifest, extractor: Extractor, scorer: Scorer) -> None:
-        self._model = Model(manifest, extractor, scorer)
+    def __init__(
+        self, manifest: Manifest, extractor: Extractor, scorer: Scorer, policy: Policy | None = None
+    ) -> None:
+        self._policy = policy
+        self._model = Model(manifest, extractor, scorer, policy)
 
     @classmethod
-    def load(cls, location: str | os.PathLike[str] | None = None) -> Router:
+    def load(cls, location: str | os.PathLike[str] | None = None, policy: Policy | None = None) -> Router:
         """Open an artefact and verify it.
 
         Parameters
@@ -46,6 +49,8 @@ class Router:
         location : str or path, optional
             A folder that `python -m training fit` wrote, or an MLflow address such as
             "models:/tierwise@champion". By default what $TIERWISE_MODEL names, else the packaged default.
+        policy : Policy, optional
+            What holds where a call states none, also after a `reload`; by default the model's own.
 
         Raises
         ------
@@ -53,8 +58,10 @@ class Router:
             The folder is missing, damaged, or of another version.
         ConfigError
             The address needs an extra that is not installed.
+        RequestError
+            The policy names a tier that the model does not have.
         """
-        return cls(*_open(location))
+        return cls(*_open(location), policy)
 
     def reload(self, location: str | os.PathLike[str] | None = None) -> None:
         """Open another artefact, verify it, and decide by it from then on.
@@ -69,10 +76,10 @@ class Router:
 
         Raises
         ------
-        ArtifactError, ConfigError
+        ArtifactError, ConfigError, RequestError
             As `load`; nothing has changed then.
         """
-        self._model = Model(*_open(location))  # one assignment: no call sees half of a model
+        self._model = Model(*_open(location), self._policy)  # one assignment: no call sees half of a model
 
     @property
     def model(self) -> Model:
@@ -112,7 +119,7 @@ class Router:
             `prompts` is not a list of prompts.
         """
         model = self._model
-        return model.score(_read_prompts(prompts))[0]
+        return model.score(_read_prompts(prompts)).p_pass
 
     def expected_cost(self, prompts: Sequence[Prompt]) -> NDArray[np.float64]:
         """Return what each tier's call is expected to cost.
@@ -132,7 +139,7 @@ class Router:
             `prompts` is not a list of prompts.
         """
         model, views = self._model, _read_prompts(prompts)
-        answer = model.score(views)[1]
+        answer = model.score(views).answer
         return model.manifest.costs.expected_usd_many([view.n_chars for view in views], answer)
 
     def route(
@@ -143,6 +150,7 @@ class Router:
         needs: Iterable[str] = (),
         tools: Sequence[Mapping[str, Any]] = (),
         context_tokens: int | None = None,
+        cached_tokens: int | None = None,
     ) -> Decision:
         """Decide which tier a prompt goes to.
 
@@ -159,6 +167,8 @@ class Router:
             Definitions of tools that go to the model with the prompt: they need "tools", and cost their length.
         context_tokens : int, optional
             Tokens of the whole input, where the caller has counted them; by default four characters are a token.
+        cached_tokens : int, optional
+            How many of them the provider has in its prompt cache: they cost the tier's price for cached input.
 
         Raises
         ------
@@ -170,7 +180,7 @@ class Router:
         model = self._model
         resolved = model.resolve(policy)
         view = read_prompt(prompt)
-        demand = read_demand(view, needs, tools, context_tokens)
+        demand = read_demand(view, needs, tools, context_tokens, cached_tokens)
         return model.decide(view, model.read_one(view), resolved, demand)
 
     def route_many(self, prompts: Sequence[Prompt], policy: Policy | None = None) -> list[Decision]:
@@ -226,6 +236,7 @@ def route(
     needs: Iterable[str] = (),
     tools: Sequence[Mapping[str, Any]] = (),
     context_tokens: int | None = None,
+    cached_tokens: int | None = None,
 ) -> Decision:
     """Decide with the default model: what $TIERWISE_MODEL names, else the packaged one.
 
@@ -245,4 +256,6 @@ def route(
             if _default is None:
                 _default = Router.load()
             router = _default
-    return router.route(prompt, policy, needs=needs, tools=tools, context_tokens=context_tokens)
+    return router.route(
+        prompt, policy, needs=needs, tools=tools, context_tokens=context_tokens, cached_tokens=cached_tokens
+    )

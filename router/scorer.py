@@ -1,4 +1,4 @@
-"""The model as one ONNX graph: rows in; pass probabilities, lengths of answers and novelty out.
+"""The model as one ONNX graph: rows in; pass probabilities, how sure they are, costs of answers and novelty out.
 
 Holds an ONNX Runtime session; a run releases the interpreter's lock, and any number of threads may score at once.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from struct import Struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +18,37 @@ if TYPE_CHECKING:
     from router.extractor import Extractor
     from router.prompt import PromptView
 
-__all__ = ["ANSWER", "INPUT", "NOVELTY", "P_PASS", "Scorer", "Slot"]
+__all__ = ["ANSWER", "INPUT", "NOVELTY", "P_PASS", "SPREAD", "Scorer", "Scores", "Slot"]
 
 INPUT = "x"
 P_PASS = "p_pass"  # noqa: S105 - the name of an output, no password
+SPREAD = "spread"
 ANSWER = "answer"
 NOVELTY = "novelty"
 
-_OUTPUTS = (P_PASS, ANSWER, NOVELTY)
+_OUTPUTS = (P_PASS, SPREAD, ANSWER, NOVELTY)
+
+
+class Scores(NamedTuple):
+    """What the graph says of n prompts on k tiers.
+
+    Attributes
+    ----------
+    p_pass : float32 (n, k)
+        Calibrated probability that the tier's answer passes.
+    spread : float32 (n, k)
+        Standard deviation, over the members of the blend, of the difference between the reference tier's pass
+        probability and this tier's; 0 for the reference tier.
+    answer : float32 (n, k)
+        What the tier's answer is expected to cost, as a multiple of its mean one.
+    novelty : float32 (n,)
+        0 is like the training data, 1 is unlike any of it.
+    """
+
+    p_pass: NDArray[np.float32]
+    spread: NDArray[np.float32]
+    answer: NDArray[np.float32]
+    novelty: NDArray[np.float32]
 
 
 class Scorer:
@@ -34,9 +57,8 @@ class Scorer:
     Parameters
     ----------
     model : bytes
-        The ONNX file: input `x` float32 (n, width), its embedding of any length, outputs `p_pass` float32 (n, n_tiers), calibrated,
-        `answer` float32 (n, n_tiers), what an answer is expected to cost as a multiple of the tier's mean one,
-        and `novelty` float32 (n, 1).
+        The ONNX file: input `x` float32 (n, width), its embedding of any length, outputs as in `Scores`, `novelty`
+        float32 (n, 1).
     width, n_tiers : int
         What the extractor gives and the ladder holds; checked.
     source : str
@@ -67,25 +89,23 @@ class Scorer:
         inputs = {value.name: (value.type, *value.shape) for value in self._session.get_inputs()}
         outputs = {value.name: (value.type, *value.shape) for value in self._session.get_outputs()}
         columns = [_columns(inputs.get(INPUT)), *(_columns(outputs.get(name)) for name in _OUTPUTS)]
-        if len(inputs) != 1 or columns != [width, n_tiers, n_tiers, 1]:
+        if len(inputs) != 1 or columns != [width, n_tiers, n_tiers, n_tiers, 1]:
             raise ArtifactError(
-                f"{source}: expected a float32 graph from {width} features to {P_PASS} and {ANSWER} of {n_tiers} tiers and "
-                f"a {NOVELTY}, for any number of rows; "
+                f"{source}: expected a float32 graph from {width} features to {P_PASS}, {SPREAD} and {ANSWER} of {n_tiers} "
+                f"tiers and a {NOVELTY}, for any number of rows; "
                 f"found inputs {inputs} and outputs {outputs}; fit again"
             )
         self._width = width
         self._n_tiers = n_tiers
         self._idle: list[Slot] = []
 
-    def score(
-        self, rows: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Return p_pass and answer, float32 (n, n_tiers), and novelty float32 (n,) for rows float32 (n, width)."""
-        p_pass, answer, novelty = self._session.run(_OUTPUTS, {INPUT: rows})
-        return p_pass, answer, novelty[:, 0]
+    def score(self, rows: NDArray[np.float32]) -> Scores:
+        """Return what the graph says of rows float32 (n, width)."""
+        p_pass, spread, answer, novelty = self._session.run(_OUTPUTS, {INPUT: rows})
+        return Scores(p_pass, spread, answer, novelty[:, 0])
 
     def score_one(self, extractor: Extractor, view: PromptView) -> tuple[float, ...]:
-        """Return p_pass per tier, answer per tier and novelty of one prompt: the way of a decision."""
+        """Return p_pass, spread and answer per tier, and novelty, of one prompt: the way of a decision."""
         slot = self.acquire()
         extractor.extract(view, slot.row)
         outputs = slot.run()
@@ -122,18 +142,18 @@ class Slot:
 
     def __init__(self, session: Any, width: int, n_tiers: int) -> None:  # noqa: ANN401 - onnxruntime is untyped
         self.row = np.zeros(width, np.float32)
-        self._outputs = np.zeros(2 * n_tiers + 1, np.float32)
+        self._outputs = np.zeros(3 * n_tiers + 1, np.float32)
         self._unpack = Struct(f"{len(self._outputs)}f").unpack_from
         self._run = session.run_with_iobinding
         self._binding = binding = session.io_binding()
         binding.bind_input(INPUT, "cpu", 0, np.float32, (1, width), self.row.ctypes.data)
         start = self._outputs.ctypes.data
-        for name, columns in zip(_OUTPUTS, (n_tiers, n_tiers, 1), strict=True):
+        for name, columns in zip(_OUTPUTS, (n_tiers, n_tiers, n_tiers, 1), strict=True):
             binding.bind_output(name, "cpu", 0, np.float32, (1, columns), start)
             start += columns * self._outputs.itemsize
 
     def run(self) -> tuple[float, ...]:
-        """Score the row: p_pass per tier, answer per tier, and novelty."""
+        """Score the row: p_pass, spread and answer per tier, and novelty."""
         self._run(self._binding)
         return self._unpack(self._outputs.data)
 

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from itertools import permutations
+from collections.abc import Sequence
+from itertools import accumulate, combinations
+from typing import Any
 
 import numpy as np
 
 from router import Decision, Policy, Router
+from router.prompt import read_prompt
+from router.rule import expected_loss
 
 TOLERANCE = 2e-5  # a lexicon adds up two thousand tokens in float32; without one, a tenth of this would do
 
 
-def is_on_the_border(router: Router, decision: Decision, policy: Policy | None = None) -> bool:
-    """Whether rounding can move a decision: a loss is as good as epsilon, or novelty as good as its threshold."""
-    epsilon = router.model.resolve(policy).epsilon
-    losses = [best - p - epsilon for best, p in permutations(decision.p_pass, 2)]
-    return min(map(abs, [*losses, decision.novelty - router.manifest.novelty_threshold])) < TOLERANCE
+def is_on_the_border(router: Router, prompt: Any, decision: Decision, policy: Policy | None = None) -> bool:
+    """Whether rounding can move a decision: two tiers are as good, or novelty is as good as its threshold."""
+    model, defaults, n = router.model, router.manifest.defaults, len(router.tiers)
+    if abs(decision.novelty - defaults.novelty_threshold) < TOLERANCE:
+        return True
+    resolved = model.resolve(policy)
+    spread = model.read_one(read_prompt(prompt))[n : 2 * n]
+    losses = expected_loss(decision.p_pass, spread, defaults.reference, resolved.loss)
+    usd = accumulate(decision.tier_cost_usd, max)
+    values = [loss + resolved.price * cost for loss, cost in zip(losses, usd, strict=True)]
+    return any(abs(a - b) < TOLERANCE * max(1.0, abs(a)) for a, b in combinations(values, 2))
 
 
-def assert_alike(router: Router, expected: Decision, found: Decision, policy: Policy | None = None) -> None:
+def assert_alike(
+    router: Router, prompt: Any, expected: Decision, found: Decision, policy: Policy | None = None
+) -> None:
     """Scores are the same to `TOLERANCE`, and everything else is the same unless it stands on the border."""
     np.testing.assert_allclose(expected.p_pass, found.p_pass, rtol=0, atol=TOLERANCE)
     np.testing.assert_allclose(expected.novelty, found.novelty, rtol=0, atol=TOLERANCE)
-    if is_on_the_border(router, expected, policy):
+    if is_on_the_border(router, prompt, expected, policy):
         return
     chosen = [(d.tier, d.index, d.model, d.predicted, d.reason, d.model_id) for d in (expected, found)]
     assert chosen[0] == chosen[1]
@@ -31,9 +43,14 @@ def assert_alike(router: Router, expected: Decision, found: Decision, policy: Po
 
 
 def assert_all_alike(
-    router: Router, expected: list[Decision], found: list[Decision], policy: Policy | None = None
+    router: Router,
+    prompts: Sequence[Any],
+    expected: list[Decision],
+    found: list[Decision],
+    policy: Policy | None = None,
 ) -> None:
     """The same of many, of which at most one in fifty may stand on the border."""
-    for one, other in zip(expected, found, strict=True):
-        assert_alike(router, one, other, policy)
-    assert sum(is_on_the_border(router, d, policy) for d in expected) <= len(expected) // 50
+    for prompt, one, other in zip(prompts, expected, found, strict=True):
+        assert_alike(router, prompt, one, other, policy)
+    border = sum(is_on_the_border(router, p, d, policy) for p, d in zip(prompts, expected, strict=True))
+    assert border <= len(expected) // 50

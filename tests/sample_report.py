@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -127,6 +128,39 @@ def _misroute(i: int, kind: str, tiers: list[str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def promises(tiers: list[str], first: int = 2, *, broken: bool = False) -> dict[str, Any]:
+    """Promises on a ladder, certified from the `first` of the grid on; regret saves more than net quality below 5%."""
+    losses = [round(0.005 * (i + 1), 3) for i in range(first, 40)]
+    saved: dict[str, Callable[[float], float]] = {
+        "regret": lambda a: 0.95 * (1 - math.exp(-9 * a)),
+        "quality": lambda a: 0.98 * (1 - math.exp(-250 * a * a)),
+    }
+    rows = [
+        {
+            "kind": kind, "promise": loss, "epsilon": round(3 * loss, 4), "saving": round(saved[kind](loss), 6),
+            "measured": {
+                "saving": interval(saved[kind](loss) + 0.01, 0.03),
+                "kept": interval(loss * (0.8 + broken), 0.2 * loss) if kind == "regret" else interval(1 - 0.8 * loss, 0.01),
+                "share_per_tier": {tier: round((i + 1) / sum(range(len(tiers) + 1)), 6) for i, tier in enumerate(tiers)},
+            },
+            "broken": broken and kind == "regret",
+        }
+        for kind in saved
+        for loss in (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2)
+        if loss in losses
+    ]  # fmt: skip
+    return {
+        "text": "A certificate made on one half of the groups, and what each promise came to on the other half.",
+        "delta": 0.05, "groups": 212, "judged": {"prompts": 2184, "groups": 695}, "tiers": tiers, "reference": tiers[-1],
+        "lines": {
+            kind: [{"promise": loss, "saving": round(save(loss), 6)} for loss in losses] for kind, save in saved.items()
+        },
+        "rows": rows, "needed": [{"promise": 0.01, "groups": 299}] if first > 1 else [],
+        "why": "At 2%, the promise of net quality saves 9.3% and that of regret saves 15.7%: 4.7% of the prompts pass on a cheaper tier only.",
+        "dominated": False,
+    }  # fmt: skip
+
+
 def plausible() -> dict[str, Any]:
     """Three tiers, all contenders, a clear win; what a good history gives."""
     tiers = [
@@ -194,6 +228,7 @@ def plausible() -> dict[str, Any]:
             "calibration": [_calibration(n, 4512 - 40 * i, 0.03 + 0.01 * i) for i, n in enumerate(names)],
         },
         "operating_point": None,
+        "promises": promises(names),
         "slices": slices,
         "misroutes": [_misroute(i, kind, names) for kind in ("under", "over") for i in range(8)],
         "verdict": {
@@ -265,6 +300,7 @@ def worst() -> dict[str, Any]:
     document.update(
         title=" ".join(HOSTILE), command=f"python -m eval report --title {HOSTILE[1]}", subject={"name": HOSTILE[4], "text": HOSTILE[2]},
         slices=slices, misroutes=misroutes,
+        promises=promises(names, 0, broken=True) | {"dominated": True, "reference": names[1], "why": HOSTILE[0], "text": HOSTILE[2]},
         operating_point={"text": HOSTILE[0], "epsilon": 0.05, "saving": interval(-0.2, 0.1), "quality_relative_to_top": interval(1.01, 0.02), "regret": NOTHING,
                          "over_routing": interval(0.3, 0.1), "share_per_tier": dict.fromkeys(names, 0.2)},
     )  # fmt: skip
@@ -285,7 +321,7 @@ def worst() -> dict[str, Any]:
 def cannot_tell() -> dict[str, Any]:
     """No comparison at all."""
     document = plausible()
-    document.update(comparison=None, slices=[], misroutes=[])
+    document.update(comparison=None, promises=None, slices=[], misroutes=[])
     document["verdict"] = {
         "word": "CANNOT TELL", "exit_code": 12, "headline": "No prompt was answered by every tier.", "reason": "There is no overlap between tiers, so no two of them can be compared.",
         "more_data": "Send at least 30 prompts to all three tiers.", "best_baseline": None, "lead": None, "needed_prompts": None, "beats": [], "ties": [], "loses_to": [],
@@ -309,6 +345,7 @@ def two_tiers() -> dict[str, Any]:
             "cpt80": interval(0.6 + 0.02 * i, 0.04),
         }
     document["data"]["tiers"] = [document["data"]["tiers"][0], document["data"]["tiers"][2]]
+    document["promises"] = promises(["small", "large"], 8)
     document["misroutes"] = [
         m | {"prompt": "Summarise the contract below.\n\nClause 1 …", "p_pass": m["p_pass"][::2]}
         for m in document["misroutes"]
@@ -366,6 +403,8 @@ def bare(document: Any) -> Any:
             "n_boot",
             "exit_code",
             "pass_score",
+            "delta",
+            "promise",
         }
         return {k: v if k in keep else None if isinstance(v, float) else bare(v) for k, v in document.items()}
     return [bare(item) for item in document] if isinstance(document, list) else deepcopy(document)

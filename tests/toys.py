@@ -28,7 +28,7 @@ from router.embedding import EMBEDDING_FILES, StaticEmbedding
 from router.extractor import Extractor
 from router.features import FEATURE_NAMES
 from router.lexicon import LEXICON_FILE, Lexicon
-from router.scorer import ANSWER, INPUT, NOVELTY, P_PASS, Scorer
+from router.scorer import ANSWER, INPUT, NOVELTY, P_PASS, SPREAD, Scorer
 
 ROOT = Path(__file__).resolve().parents[1]
 DIMENSION = 8
@@ -84,6 +84,56 @@ TIERS: dict[str, Any] = {
     ],
 }
 
+DECISION: dict[str, Any] = {
+    "default_epsilon": 0.05,
+    "default_loss": "regret",
+    "default_max_regret": 0.05,
+    "basis": "certificate",
+    "reference": "large",
+    "dominated": False,
+    "unit_usd": 0.004,
+    "novelty_threshold": 0.8,
+    "novelty_false_alarm": 0.01,
+    "spend": [
+        {"epsilon": 0.0, "usd": 0.004},
+        {"epsilon": 0.05, "usd": 0.002},
+        {"epsilon": 1.0, "usd": 0.0001},
+    ],
+}
+
+CERTIFICATE: dict[str, Any] = {
+    "kind": "regret",
+    "delta": 0.05,
+    "n": 400,
+    "date": "2025-01-31",
+    "split": "calibration part, by group (group)",
+    "reference": "large",
+    "table": [
+        {
+            "alpha": a,
+            "epsilon": e,
+            "observed": a / 2,
+            "bound": a,
+            "saving": s,
+            "share_per_tier": [s, 0.0, 1 - s],
+        }
+        for a, e, s in ((0.02, 0.01, 0.1), (0.05, 0.05, 0.3), (0.1, 0.15, 0.5))
+    ],
+    "quality": [
+        {"min_quality": q, "epsilon": e, "observed": q, "saving": s, "share_per_tier": [s, 0.0, 1 - s]}
+        for q, e, s in ((0.97, 0.02, 0.2), (0.9, 0.2, 0.6))
+    ],
+    "slices": [
+        {
+            "name": "task=sums",
+            "n": 120,
+            "delta": 0.025,
+            "table": [{"alpha": 0.1, "epsilon": 0.05, "observed": 0.04, "bound": 0.1, "saving": 0.3}],
+        }
+    ],
+    "needed": {},
+}
+
 GOLDEN: list[Any] = [
     "",
     "Hello",
@@ -122,6 +172,7 @@ def build_graph(
     element: int = TensorProto.FLOAT,
     rows: str | int = "n",
     answer_columns: int | None = None,
+    spread_columns: int | None = None,
     novelty_columns: int = 1,
     without: str | None = None,
     extra_input: bool = False,
@@ -135,6 +186,7 @@ def build_graph(
     A text with a known token is at most 1 - 1/sqrt(d) from an axis, one without is at 1. The cheaper a tier,
     the more a long prompt costs it. A prompt without a question mark gets an answer of half the mean from the
     cheapest tier and of one and a half from the dearest; each question makes it longer, on cheap tiers most.
+    How far a tier's lead is uncertain: a hundredth of the distance between two cosines, none for the dearest.
     An output named by `without` is left out.
     """
     rng = np.random.default_rng(5)
@@ -157,12 +209,18 @@ def build_graph(
         helper.make_node("Gemm", ["rows", "weights", "bias"], ["logits"]),
         helper.make_node("Sigmoid", ["logits"], [P_PASS]),
         helper.make_node("Gemm", ["rows", "lengths", "length"], [ANSWER]),
+        helper.make_node("Gemm", ["rows", "doubts"], ["doubt"]),
+        helper.make_node("Abs", ["doubt"], [SPREAD]),
         helper.make_node("MatMul", ["rows", "axes"], ["cosines"]),
         helper.make_node("ReduceMax", ["cosines"], ["nearest"], axes=[1], keepdims=1),
         helper.make_node("Sub", ["one", "nearest"], [NOVELTY]),
     ]
+    spread_columns = n_tiers if spread_columns is None else spread_columns
+    doubts = np.zeros((width, spread_columns), np.float32)
+    doubts[:2] = 0.01 * np.array([[1.0], [-1.0]]) * np.linspace(1.0, 0.0, spread_columns)
     constants = {
         "weights": weights,
+        "doubts": doubts,
         "bias": bias,
         "lengths": lengths,
         "length": np.linspace(0.5, 1.5, answer_columns).astype(np.float32),
@@ -173,7 +231,7 @@ def build_graph(
     inputs = [helper.make_tensor_value_info(input_name, element, [rows, width])]
     if extra_input:
         inputs.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, ["n", 1]))
-    columns = {P_PASS: n_tiers, ANSWER: answer_columns, NOVELTY: novelty_columns}
+    columns = {P_PASS: n_tiers, SPREAD: spread_columns, ANSWER: answer_columns, NOVELTY: novelty_columns}
     graph = helper.make_graph(
         nodes,
         "toy",
@@ -222,14 +280,14 @@ def write_artifact(folder: Path, *, lexicon: bool = False) -> Path:
     extractor = Extractor(embedding, Lexicon.load(folder, embedding.n_ids) if lexicon else None)
     model = build_graph(extractor.width, reads_lexicon=lexicon)
     (folder / MODEL_FILE).write_bytes(model)
-    p_pass, _, _ = Scorer(model, extractor.width, 3).score(extractor.extract_many(GOLDEN))
+    p_pass = Scorer(model, extractor.width, 3).score(extractor.extract_many(GOLDEN)).p_pass
     write_golden(
         folder, [{"prompt": g, "p_pass": row} for g, row in zip(GOLDEN, p_pass.tolist(), strict=True)]
     )
     (folder / CARD_FILE).write_text("# A toy\n", encoding="utf-8")
     files = [MODEL_FILE, *EMBEDDING_FILES, GOLDEN_FILE, CARD_FILE, *([LEXICON_FILE] if lexicon else [])]
     document = {
-        "schema": 1,
+        "schema": 2,
         "name": "toy",
         "model_id": "tw-toy",
         "created": "2025-01-31T12:00:00+00:00",
@@ -237,18 +295,8 @@ def write_artifact(folder: Path, *, lexicon: bool = False) -> Path:
         "features": extractor.identity,
         "tiers": TIERS,
         "cost": {"usd_per_answer": [2e-5, 4e-4, 4e-3]},
-        "decision": {"default_epsilon": 0.05, "novelty_threshold": 0.8, "basis": "certificate"},
-        "certificate": {
-            "kind": "regret",
-            "delta": 0.05,
-            "n": 400,
-            "date": "2025-01-31",
-            "table": [
-                {"alpha": 0.02, "epsilon": 0.01, "saving": 0.1},
-                {"alpha": 0.05, "epsilon": 0.05, "saving": 0.3},
-                {"alpha": 0.10, "epsilon": 0.15, "saving": 0.5},
-            ],
-        },
+        "decision": DECISION,
+        "certificate": CERTIFICATE,
     }
     (folder / MANIFEST_FILE).write_text(json.dumps(document), encoding="utf-8")
     reseal(folder)

@@ -19,11 +19,12 @@ from sklearn.model_selection import GroupKFold
 from eval.calibration import log_loss
 from eval.curve import gap_closed, oracle_curve, random_curve, router_curve
 from eval.design import Design
-from router.scorer import ANSWER, INPUT, NOVELTY, P_PASS
+from router.scorer import ANSWER, INPUT, NOVELTY, P_PASS, SPREAD
 from training.answers import Answers
 from training.graph import Graph, Total
 from training.logistic import Floats
 from training.members import FITTERS, Member
+from training.novelty import Novelty
 from training.stack import calibrate, match, shrink, sigmoid, weigh
 from training.tasks import tasks_in
 from training.words import Words
@@ -68,12 +69,15 @@ class Selection:
         From their sum to log odds: draws the tiers together.
     offset : float64 (k,)
         Added in the end.
+    own : dict of str to (float64 (k,), float64 (k,))
+        Per member of the blend: slope and offset that make its margin alone a calibrated log odds.
     """
 
     weights: dict[str, float]
     scale: dict[str, Floats]
     mix: Floats
     offset: Floats
+    own: dict[str, tuple[Floats, Floats]]
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -85,6 +89,19 @@ class Selection:
         total = np.sum([margins[name] * scale for name, scale in self.scale.items()], axis=0)
         return sigmoid(total @ self.mix + self.offset)
 
+    def spread(self, margins: dict[str, Floats], reference: int) -> Floats:
+        """Return how far members differ on each tier's distance from the reference tier, float64 (n, k). Pure.
+
+        The standard deviation over members, by their weights, of the difference between the two calibrated pass
+        probabilities: what one blend does not know of `p_reference - p_k`. Small where members learned from many
+        prompts alike, twice that on prompts from elsewhere (docs/LOG.md).
+        """
+        p = np.stack([sigmoid(margins[name] * slope + offset) for name, (slope, offset) in self.own.items()])
+        lead = p[:, :, reference, None] - p
+        weights = np.array(list(self.weights.values()))
+        mean = np.tensordot(weights, lead, 1)
+        return np.asarray(np.sqrt(np.tensordot(weights, np.square(lead - mean), 1)))
+
 
 @dataclass(frozen=True)
 class Blend:
@@ -95,7 +112,11 @@ class Blend:
 
     def p_pass(self, rows: Design) -> Floats:
         """Return float64 (n, k) calibrated pass probabilities, in numpy. Pure."""
-        return self.selection.p_pass({name: member.margins(rows) for name, member in self.members.items()})
+        return self.selection.p_pass(self.margins(rows))
+
+    def margins(self, rows: Design) -> dict[str, Floats]:
+        """Return what each member says of rows, float64 (n, k). Pure."""
+        return {name: member.margins(rows) for name, member in self.members.items()}
 
     @property
     def lexicon(self) -> NDArray[np.float32] | None:
@@ -169,6 +190,7 @@ def select(margins: dict[str, Floats], passed: NDArray[np.float32], cost_usd: Fl
         {name: w * own * slope for name, w, (own, _) in zip(margins, weights, fits, strict=True) if w > 0.0},
         mix,
         moved @ mix + usual + matched,
+        {name: own for name, w, own in zip(margins, weights, fits, strict=True) if w > 0.0},
     )
 
 
@@ -218,7 +240,7 @@ def judge(
     for members in (*((name,) for name in names), names):
         p = cross_fit(validation, passed, cost_usd, members)
         losses = np.array([_mean_log_loss(p[fold], passed[fold]) for fold in folds])
-        curves = [router_curve(p[r], score[r], cost_usd[r], "price") for r in parts]
+        curves = [router_curve(p[r], score[r], cost_usd[r]) for r in parts]
         gaps = np.array([gap_closed(curve, *ends) for curve, ends in zip(curves, bounds, strict=True)])
         table.append(
             {
@@ -261,14 +283,14 @@ def _mean_log_loss(p: Floats, passed: NDArray[np.float32]) -> float:
 
 
 def build_model(
-    blend: Blend, answers: Answers, prototypes: Floats, width: int, dimension: int
+    blend: Blend, answers: Answers, novelty: Novelty, reference: int, width: int, dimension: int
 ) -> onnx.ModelProto:
     """Write blend, calibration, answers and novelty as one graph.
 
     Parameters
     ----------
-    prototypes : float64 (width or fewer, m)
-        Unit columns; novelty is 1 minus the largest cosine to any of them, 0 to 2.
+    reference : int
+        Position of the reference tier.
     width : int
         Columns of the rows that serving extracts, the lexicon's included.
     dimension : int
@@ -277,18 +299,33 @@ def build_model(
     Returns
     -------
     onnx.ModelProto
-        Input `x` float32 (n, width), its embedding of any length; outputs `p_pass` and `answer` float32 (n, k), `novelty` float32 (n, 1).
+        Input `x` float32 (n, width), its embedding of any length; outputs as in `router.scorer.Scores`, `novelty`
+        float32 (n, 1).
     """
-    graph, selection = Graph(INPUT, width, dimension), blend.selection
-    k = len(selection.offset)
-    total = Total(graph, k)
-    total.shift(selection.offset)
-    for name, member in blend.members.items():
-        member.export(total, selection.scale[name][:, None] * selection.mix)
-    graph.add("Sigmoid", total.close(), output=P_PASS)
+    graph = Graph(INPUT, width, dimension)
+    k = len(blend.selection.offset)
+    _export_blend(graph, blend, reference)
     answers.export(graph)
-    distances = graph.project(-prototypes, np.ones(prototypes.shape[1]))
-    nearest = graph.add("ReduceMin", distances, axes=[1], keepdims=1)
-    # Rounding can put a cosine above 1; a known prompt is not less than not novel.
-    graph.add("Relu", nearest, output=NOVELTY)
-    return graph.build({P_PASS: k, ANSWER: k, NOVELTY: 1})
+    novelty.export(graph)
+    return graph.build({P_PASS: k, SPREAD: k, ANSWER: k, NOVELTY: 1})
+
+
+def _export_blend(graph: Graph, blend: Blend, reference: int) -> None:
+    """Write pass probabilities and their spread. One sum holds the blend's log odds and, beside them, each member's."""
+    selection, k, m = blend.selection, len(blend.selection.offset), len(blend.members)
+    total = Total(graph, k * (1 + m))
+    total.shift(np.concatenate([selection.offset, *(offset for _, offset in selection.own.values())]))
+    for i, (name, member) in enumerate(blend.members.items()):
+        transform = np.zeros((k, 1 + m, k))
+        transform[:, 0] = selection.scale[name][:, None] * selection.mix
+        transform[:, 1 + i] = np.diag(selection.own[name][0])
+        member.export(total, transform.reshape(k, -1))
+    probabilities = graph.add("Sigmoid", total.close())
+    alone = graph.split(probabilities, {P_PASS: k, graph.fresh() + "_members": k * m})
+    # From (member, tier) to deviations of leads from the members' mean, each times the root of the member's weight.
+    weights = np.array(list(selection.weights.values()))
+    lead = np.eye(k)[:, [reference]] - np.eye(k)
+    centred = np.sqrt(weights) * (np.eye(m) - weights[:, None])
+    deviations = graph.add("MatMul", alone, graph.constant(np.kron(centred, lead)))
+    by_member = graph.add("Reshape", deviations, graph.constant([0, m, k], np.int64))
+    graph.add("ReduceL2", by_member, axes=[1], keepdims=0, output=SPREAD)

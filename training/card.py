@@ -4,6 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from router.promise import (
+    certified,
+    default_words,
+    dominance_words,
+    is_default,
+    missing_words,
+    preset_rows,
+    promise_words,
+    slice_row,
+    whole,
+)
+
 __all__ = ["render_card"]
 
 
@@ -91,31 +103,82 @@ def _share(candidate: dict[str, Any]) -> str:
 
 def _certificate(manifest: dict[str, Any]) -> str:
     certificate, decision = manifest["certificate"], manifest["decision"]
-    if not certificate["table"]:
-        return (
-            f"## Certificate\n\nNone: {certificate['n']:,} calibration groups support no promise. Requests that ask "
-            "for one go to the top tier."
+    tiers = [tier["name"] for tier in manifest["tiers"]["tier"]]
+    reference = decision["reference"]
+    regret, quality = certified(certificate, "regret"), certified(certificate, "quality")
+    notes = [dominance_words(decision, tiers), missing_words(certificate), default_words(decision, reference)]
+    notes.append(
+        f"Prompts with a novelty above {decision['novelty_threshold']:.3f} go to {reference}, as "
+        f"{decision['novelty_false_alarm']:.0%} of prompts like those of the training part do."
+    )
+    said = [note for note in notes if note]
+    if not regret and not quality:
+        head = (
+            f"None: {certificate['n']:,} calibration groups support no promise. Requests that ask for one go to "
+            f"{reference}, the best tier."
         )
+        return "\n\n".join(["## Certificate", head, *said])
+    head = (
+        f"Each promise holds with {1 - certificate['delta']:.0%} confidence, on prompts like those of the calibration part "
+        f"({certificate['n']:,} groups, {certificate['date']}), which neither fitting nor selection saw. Savings are against "
+        f"{reference} for all prompts. Regret: an exact binomial bound, one prompt per group; quality: a betting bound on "
+        "the mean over groups."
+    )
+    presets = [
+        [
+            name,
+            words,
+            "not certified" if saving is None else whole(saving),
+            "yes" if is_default(name, decision) else "",
+        ]
+        for name, words, saving in preset_rows(certificate)
+    ]
+    return "\n\n".join(
+        [
+            "## Certificate",
+            head,
+            *_promises(certificate, "regret", tiers),
+            *_promises(certificate, "quality", tiers),
+            _table(["preset", "promise", "saves", "default"], presets),
+            *_slices(certificate),
+            *said,
+        ]
+    )
+
+
+def _promises(certificate: dict[str, Any], kind: str, tiers: list[str]) -> list[str]:
+    """Return the table of one kind of promise, or nothing."""
     rows = [
         [
-            f"{r['alpha']:.1%}",
-            f"{r['epsilon']:g}",
-            f"{r['observed']:.1%}",
-            f"{r['bound']:.1%}",
-            f"{r['saving']:.0%}",
+            promise_words(kind, row.loss),
+            whole(row.saving),
+            *(whole(share) for share in row.share_per_tier),
+            _percent(row.observed),
+            *([_percent(row.bound)] if kind == "regret" else []),
+            f"{row.epsilon:g}",
         ]
-        for r in certificate["table"]
+        for row in certified(certificate, kind)
     ]
-    header = ["regret at most", "epsilon", "observed", "upper bound", "saving against always top"]
-    return (
-        f"## Certificate\n\nWith confidence {1 - certificate['delta']:.0%}, on data like the calibration part "
-        f"({certificate['n']:,} groups, {certificate['date']}), at most this share of prompts is sent to a tier that "
-        f"fails where the top tier passes. Exact binomial bound.\n\n{_table(header, rows)}\n\n"
-        f"Asked for nothing, the router uses epsilon {decision['default_epsilon']:g} (from {decision['basis']}, "
-        f"regret {decision['default_max_regret']:.0%}). Prompts with a novelty above "
-        f"{decision['novelty_threshold']:.3f} go to the top tier ({decision['novelty_false_alarm']:.0%} of the "
-        "calibration part)."
-    )
+    header = ["promise", "saves", *(f"to {tier}" for tier in tiers), "observed"]
+    header += ["upper bound", "epsilon"] if kind == "regret" else ["epsilon"]
+    return [_table(header, rows)] if rows else []
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
+
+
+def _slices(certificate: dict[str, Any]) -> list[str]:
+    """Return the table of slices under its sentence, or nothing."""
+    rows = []
+    for part in certificate["slices"]:
+        row = slice_row(part)
+        promise = (
+            ["no promise", "–"] if row is None else [promise_words("regret", row.loss), whole(row.saving)]
+        )
+        rows.append([part["name"], f"{part['n']:,}", *promise])
+    said = f"Slices; what they are promised holds for all of them together with {1 - certificate['delta']:.0%} confidence."
+    return [said, _table(["slice", "groups", "promise", "saves"], rows)] if rows else []
 
 
 def _metrics(manifest: dict[str, Any]) -> str:

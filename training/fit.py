@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from eval.curve import choose, regret_rate
+from eval.certify import certify, explain_shortage, spend
 from eval.design import Design, describe
 from eval.expected import expected_cost
 from eval.history import read_history
-from eval.metrics import measure, render_metrics
+from eval.ladder import best_tier
+from eval.metrics import measure_parts, render_metrics
 from eval.outcomes import Outcomes, tabulate
 from eval.progress import Progress
 from eval.rows import extract_rows
@@ -34,8 +35,8 @@ from router.embedding import StaticEmbedding
 from router.extractor import Extractor
 from router.lexicon import Lexicon
 from router.manifest import SCHEMA
-from router.scorer import Scorer
-from router.tiers import read_tiers
+from router.scorer import Scorer, Scores
+from router.tiers import Ladder, read_tiers
 from training.answers import Answers
 from training.blend import (
     FOLDS,
@@ -49,22 +50,19 @@ from training.blend import (
     select,
 )  # fmt: skip
 from training.card import render_card
-from training.certify import EPSILONS, certify
+from training.decisions import DEFAULT_MAX_REGRET, DecisionPath, default_epsilon
 from training.golden import GOLDEN_PROMPTS
-from training.members import FITTERS, find_prototypes
+from training.members import FITTERS
+from training.novelty import NOVELTY_FALSE_ALARM, Novelty, threshold
 from training.package import check_target, model_id_of, write_artifact
 from training.provenance import describe_files, git_commit, library_versions
 from training.reference import describe_reference
 from training.stack import sigmoid
 
-__all__ = ["DEFAULT_MAX_REGRET", "LEAST_PROMPTS", "add_arguments", "fit", "run"]
+__all__ = ["LEAST_PROMPTS", "add_arguments", "fit", "run"]
 
 LEAST_PROMPTS = 50
 """Fewer labelled prompts than this on the training part are refused."""
-DEFAULT_MAX_REGRET = 0.05
-"""The regret that a router aims at when its caller asks for nothing."""
-NOVELTY_FALSE_ALARM = 0.01
-"""Share of prompts like the calibration data that are taken for novel."""
 
 
 def fit(
@@ -145,32 +143,58 @@ def fit(
         selection = select(validation.margins, train.passed, train.cost_usd)
         out_of_fold = cross_fit(validation, train.passed, train.cost_usd, names)
 
+        reference = best_tier(train)
+        if reference < len(ladder) - 1:
+            progress.say(_say_dominated(ladder, reference))
         progress.step(f"fitting {' + '.join(selection.members)}")
-        blend, prototypes = fit_blend(learned, selection, seed), find_prototypes(learned, seed)
+        blend, novelty = fit_blend(learned, selection, seed), Novelty.fit(learned, seed)
         answers = Answers.fit(learned)
         serving = Extractor(
             extractor.embedding, Lexicon(blend.lexicon) if blend.lexicon is not None else None
         )
         model: bytes = build_model(
-            blend, answers, prototypes, serving.width, design.dimension
+            blend, answers, novelty, reference, serving.width, design.dimension
         ).SerializeToString(deterministic=True)
         scorer = Scorer(model, serving.width, len(ladder))
         rows = X if serving.lexicon is None else extract_rows(serving, outcomes.prompts, progress)
-        p_pass, answer, novelty = scorer.score(rows)
-        outcomes = replace(outcomes, expected_cost_usd=expected_cost(outcomes, answers.usd * answer))
+        scores = scorer.score(rows)
+        usd = expected_cost(outcomes, answers.usd * scores.answer)
+        outcomes = replace(outcomes, expected_cost_usd=usd)
+        novel_above = threshold(learned, seed)
+        path = DecisionPath.of(reference, usd[split.train, reference], novel_above)
 
         progress.step("certifying")
-        held = outcomes.take(split.calibration)
-        certificate = certify(p_pass[split.calibration], held.passed, held.cost_usd, held.groups, seed)
+        held, said = outcomes.take(split.calibration), _take(scores, split.calibration)
+        settings = path.settings(said)
+        certificate = certify(held, said.p_pass, usd[split.calibration], **settings, seed=seed)
         certificate |= {"split": f"calibration part, by group ({split.method})", "date": _now()[:10]}
-        decision = _decide_defaults(certificate, out_of_fold, train, novelty[split.calibration])
+        shortage = explain_shortage(certificate)
+        if shortage is not None:
+            progress.say(f"certificate: {shortage}")
+        decision = {
+            **default_epsilon(certificate, out_of_fold, outcomes.take(split.train), path),
+            "default_max_regret": DEFAULT_MAX_REGRET,
+            "reference": ladder.names[reference],
+            "dominated": reference < len(ladder) - 1,
+            "unit_usd": path.unit_usd,
+            "novelty_threshold": novel_above,
+            "novelty_false_alarm": NOVELTY_FALSE_ALARM,
+            "novelty_false_alarm_observed": float(settings["escalated"].mean()) if len(held) else None,
+            "spend": spend(held, said.p_pass, usd[split.calibration], **settings),
+        }
 
         progress.step("measuring")
         length = FITTERS["length"](learned, seed)
-        metrics = _measure(
+        alone = sigmoid(length.margins(design.take(split.test)))
+        said, at = _take(scores, split.test), decision["default_epsilon"]
+        metrics = measure_parts(
             outcomes.take(split.test),
-            {"router": p_pass[split.test], "length": sigmoid(length.margins(design.take(split.test)))},
-            decision["default_epsilon"],
+            reference,
+            {
+                "router": (said.p_pass, path.decide(said.p_pass, said, usd[split.test], at)),
+                "length": (alone, path.decide(alone, None, usd[split.test], at)),
+            },
+            at,
             seed,
         )
         progress.say(render_metrics(metrics))
@@ -185,7 +209,12 @@ def fit(
         document: dict[str, Any] = {
             "schema": SCHEMA,
             "name": name,
-            "model_id": model_id_of(model, blend.lexicon, deciding, {"table": certificate["table"]}),
+            "model_id": model_id_of(
+                model,
+                blend.lexicon,
+                deciding,
+                {key: certificate[key] for key in ("table", "quality", "slices")},
+            ),
             "created": _now(),
             **deciding,
             "certificate": certificate,
@@ -196,7 +225,9 @@ def fit(
                 "seed": seed,
             },
             "metrics": metrics,
-            "reference": describe_reference(X[split.train], out_of_fold, novelty[split.train], ladder.names),
+            "reference": describe_reference(
+                X[split.train], out_of_fold, scores.novelty[split.train], ladder.names
+            ),
             "data": {
                 "files": describe_files(list(history)),
                 "tiers": describe_files([tiers]),
@@ -213,7 +244,7 @@ def fit(
             "versions": library_versions(),
             "git_commit": git_commit(),
         }
-        golden, _, _ = scorer.score(serving.extract_many(GOLDEN_PROMPTS))
+        golden = scorer.score(serving.extract_many(GOLDEN_PROMPTS)).p_pass
         document = write_artifact(
             out,
             model=model,
@@ -358,40 +389,13 @@ def _cross_validate(design: Design, names: tuple[str, ...], seed: int, progress:
         return cross_validate(design, seed, tick)
 
 
-def _decide_defaults(
-    certificate: dict[str, Any],
-    out_of_fold: NDArray[np.float64],
-    train: Outcomes,
-    novelty: NDArray[np.float32],
-) -> dict[str, Any]:
-    """Return the epsilon that holds when the caller asks for nothing, and the novelty threshold."""
-    certified = [row for row in certificate["table"] if row["alpha"] <= DEFAULT_MAX_REGRET]
-    if certified:
-        epsilon, basis = certified[-1]["epsilon"], "certificate"
-    else:
-        complete = train.complete
-        p, passed = out_of_fold[complete], train.passed[complete] == 1.0
-        within = [e for e in EPSILONS if len(p) and regret_rate(passed, choose(p, e)) <= DEFAULT_MAX_REGRET]
-        epsilon, basis = (max(within) if within else 0.0), "cross-validation"
-    return {
-        "default_epsilon": epsilon,
-        "default_max_regret": DEFAULT_MAX_REGRET,
-        "basis": basis,
-        # Cosine distance is at most 2: with no row to set a threshold on, nothing is called novel.
-        "novelty_threshold": float(np.quantile(novelty, 1 - NOVELTY_FALSE_ALARM)) if len(novelty) else 2.0,
-        "novelty_false_alarm": NOVELTY_FALSE_ALARM,
-    }
+def _take(scores: Scores, rows: NDArray[np.bool_]) -> Scores:
+    return Scores(*(column[rows] for column in scores))
 
 
-def _measure(test: Outcomes, scores: dict[str, NDArray[Any]], epsilon: float, seed: int) -> dict[str, Any]:
-    """Return metrics of the router and of the length baseline on the test part, in all and by source."""
-    metrics: dict[str, Any] = {name: measure(p, test, epsilon, seed=seed) for name, p in scores.items()}
-    sources = np.unique(test.tags["source"].astype(str))
-    if len(sources) > 1:
-        metrics["by_source"] = {}
-        for source in sources:
-            rows = test.tags["source"] == source
-            metrics["by_source"][str(source)] = {
-                name: measure(p[rows], test.take(rows), epsilon, seed=seed) for name, p in scores.items()
-            }
-    return metrics
+def _say_dominated(ladder: Ladder, reference: int) -> str:
+    name, dearest = ladder.names[reference], ladder.names[-1]
+    return (
+        f"The ladder is dominated: tier {name} does better than {dearest}, beyond chance, and costs less. Promises are "
+        f"against {name}, what is not certain goes to {name}, and {dearest} could be taken off the ladder."
+    )

@@ -38,18 +38,21 @@ class Graph:
     ----------
     rows : str
         Name of the input with its embedding at unit length.
+    features : str
+        Name of what follows the embedding, (n, n_features).
     """
 
     def __init__(self, x: str, width: int, dimension: int) -> None:
         self.width = width
+        self.features, self.n_features = "features", width - dimension
         self._x = x
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
         self._projections: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
         parts = self.constant([dimension, width - dimension], np.int64)
-        self._nodes.append(helper.make_node("Split", [x, parts], ["embedding", "features"], axis=1))
+        self._nodes.append(helper.make_node("Split", [x, parts], ["embedding", self.features], axis=1))
         unit = self.add("LpNormalization", "embedding", axis=1, p=2)
-        self.rows = self.add("Concat", unit, "features", axis=1)
+        self.rows = self.add("Concat", unit, self.features, axis=1)
 
     def constant(self, values: ArrayLike, dtype: type = np.float32) -> str:
         """Add a constant and return its name."""
@@ -82,6 +85,12 @@ class Graph:
     def add(self, op: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
         """Add a node of the standard operator set and return the name of its output."""
         return self.append(helper.make_node(op, list(inputs), [output or self.fresh()], **attributes))
+
+    def split(self, value: str, parts: dict[str, int]) -> str:
+        """Cut a value's columns into named parts of so many each, and name the last."""
+        sizes = self.constant(list(parts.values()), np.int64)
+        self._nodes.append(helper.make_node("Split", [value, sizes], list(parts), axis=1))
+        return list(parts)[-1]
 
     def build(self, outputs: dict[str, int]) -> onnx.ModelProto:
         """Return the checked model; `outputs` maps names to columns, all float32 (n, columns)."""

@@ -69,7 +69,7 @@ class Member(Protocol):
         ...
 
     def export(self, total: Total, transform: Floats) -> None:
-        """Add `margins @ transform`, float64 (k, k), to a sum of a graph."""
+        """Add `margins @ transform`, float64 (k, columns), to a sum of a graph."""
         ...
 
 

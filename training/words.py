@@ -71,7 +71,7 @@ class Words:
 
     def export(self, total: Total, transform: Floats) -> None:
         """Write nothing but weights, of the lexicon's columns."""
-        weights = np.zeros((self.column + len(transform), len(transform)))
+        weights = np.zeros((self.column + len(transform), transform.shape[1]))
         weights[self.column :] = transform
         total.project(weights)
         total.shift(self.bias @ transform)

@@ -18,6 +18,16 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from router import __version__
+from router.serving.answers import (
+    BatchAnswer,
+    DecisionAnswer,
+    ItemAnswer,
+    ItemError,
+    ModelAnswer,
+    ProblemAnswer,
+    ReloadAnswer,
+    StatusAnswer,
+)
 from router.serving.exchange import (
     NDJSON,
     Disconnected,
@@ -29,19 +39,7 @@ from router.serving.exchange import (
 )
 from router.serving.gate import CLIENT_CLOSED, answer_route, internal_error
 from router.serving.problems import MEDIA_TYPE, Problem
-from router.serving.schema import (
-    BatchAnswer,
-    BatchRequest,
-    DecisionAnswer,
-    ItemAnswer,
-    ItemError,
-    ModelAnswer,
-    ProblemAnswer,
-    ReloadAnswer,
-    RouteRequest,
-    StatusAnswer,
-    read_batch,
-)
+from router.serving.schema import BatchRequest, RouteRequest, read_batch
 from router.serving.service import Service
 from router.serving.stream import decide_in_turns, render_results, stream
 from router.serving.strict_json import parse_json
@@ -100,7 +98,7 @@ def _add_scoring(app: FastAPI) -> None:
         openapi_extra=_body(RouteRequest),
     )
     async def route(request: Request) -> Response:
-        """Choose the cheapest tier whose expected loss is within what the policy allows, and why.
+        """Choose the tier that saves most for what it may lose, at the price that the policy sets, and say why.
 
         The decision is the one that `Router.route` gives in-process. No model is called, and the prompt goes nowhere.
         """
@@ -162,12 +160,13 @@ def _add_model(app: FastAPI) -> None:
         responses=_problems(401, 403, 503),
     )
     async def model() -> Response:
-        """Return the manifest, with the certificate and the tiers also by themselves."""
+        """Return the manifest, with the certificate and the tiers also by themselves, and the service's default policy."""
         manifest = service.model.manifest
         document = {
             "model_id": manifest.model_id,
             "tiers": [tier.to_dict() for tier in manifest.ladder.tiers],
             "certificate": manifest.document["certificate"],
+            "policy": {} if service.policy is None else service.policy.to_dict(),
             "manifest": manifest.document,
         }
         return _json(to_json(document))

@@ -9,6 +9,7 @@ from dataclasses import fields
 
 from router.artifact import MODEL_VARIABLE, find_artifact
 from router.errors import ConfigError
+from router.policy import read_policy
 from router.serving.limits import Limits
 from router.serving.process import serve
 from router.serving.settings import Settings, bind, read_access
@@ -33,6 +34,7 @@ def run(options: argparse.Namespace) -> None:
         log = "text" if sys.stderr is not None and sys.stderr.isatty() else "json"
     settings = Settings(
         model=options.model,
+        policy=None if options.policy is None else read_policy(options.policy),
         host=options.host,
         port=options.port,
         workers=options.workers,

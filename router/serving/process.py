@@ -79,7 +79,9 @@ def serve(settings: Settings, listener: socket.socket, channel: Channel | None =
     uvicorn_logging(log)
     metrics = Metrics()
     reloader = None if channel is None else channel.reload
-    service = Service(settings.model, settings.limits, read_access(settings), log, metrics, reloader)
+    service = Service(
+        settings.model, settings.limits, read_access(settings), log, metrics, reloader, settings.policy
+    )
     gate = Gate(create_app(service), service)
     app: ASGIApp = gate
     turn = Turn()

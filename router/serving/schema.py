@@ -1,11 +1,11 @@
-"""What requests and answers look like: checks what comes in, documents both in OpenAPI. Pure."""
+"""What requests look like: checks what comes in, documents it in OpenAPI. Pure."""
 
 from __future__ import annotations
 
 import json
 import re
 from itertools import takewhile
-from typing import Annotated, Any, Literal, NotRequired, TypeVar
+from typing import Annotated, Any, NotRequired, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -19,22 +19,14 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 from typing_extensions import TypedDict  # pydantic asks for this one below Python 3.12
 
-from router.decision import Reason
 from router.demand import MAX_TOKENS
+from router.policy import ASKS, PRESETS, Policy
 from router.serving.problems import Problem
 
 __all__ = [
-    "BatchAnswer",
     "BatchRequest",
-    "DecisionAnswer",
-    "ItemAnswer",
-    "ItemError",
-    "ModelAnswer",
     "PolicyRequest",
-    "ProblemAnswer",
-    "ReloadAnswer",
     "RouteRequest",
-    "StatusAnswer",
     "read_batch",
     "read_request",
 ]
@@ -108,9 +100,9 @@ _Content = Annotated[
 _Tokens = Annotated[int, Field(ge=0, le=MAX_TOKENS, strict=True), BeforeValidator(_read_whole)]
 _TierName = Annotated[str, Field(min_length=1, max_length=200)]
 _Capability = Annotated[str, Field(min_length=1, max_length=64)]
-_Share = Annotated[float, Field(ge=0, le=1, strict=True)]
-
-_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+_Preset = Annotated[str, Field(max_length=200, json_schema_extra={"enum": list(PRESETS)})]
+_Slice = Annotated[str, Field(min_length=3, max_length=200)]
+_Needs = Annotated[list[_Capability], Field(max_length=16)]
 
 
 class Message(TypedDict):
@@ -122,25 +114,55 @@ class Message(TypedDict):
     content: NotRequired[_Content]
 
 
+def _asked(name: str) -> Any:  # noqa: ANN401 - as pydantic's own
+    """Return a field of a policy as `router.Policy` describes it, one that may be left out."""
+    asked = ASKS[name]
+    strict = True if asked.form == "number" else None
+    text = f"{asked.text[:1].upper()}{asked.text[1:]}."
+    return Field(None, description=text, ge=asked.least, gt=asked.above, le=asked.most, strict=strict)
+
+
 class PolicyRequest(BaseModel):
-    """What the caller asks for; every field is optional, and together they narrow the choice."""
+    """What the caller asks for, in place of what the service has as its default; every field is optional.
 
-    model_config = _STRICT
+    At most one of `max_regret`, `min_quality`, `budget`, `preset` and `epsilon`. With none of them, the model's own default
+    holds. What is not certified goes to the reference tier.
+    """
 
-    max_regret: _Share | None = Field(
-        None,
-        description="At most this share of prompts may fail where the top tier passes. Answered from the model's "
-        "certificate; what is not certified goes to the top tier. Not together with epsilon.",
+    model_config = ConfigDict(
+        extra="forbid",
+        allow_inf_nan=False,
+        json_schema_extra={
+            "examples": [
+                {"max_regret": 0.05},
+                {"min_quality": 0.98, "ceiling": "large"},
+                {"preset": "balanced", "slice": "task=math"},
+                {"budget": 0.002, "max_cost_usd": 0.02, "needs": ["json"]},
+            ]
+        },
     )
-    epsilon: _Share | None = Field(None, description="The expected loss allowed per prompt, uncertified.")
-    floor: _TierName | None = Field(None, description="The cheapest tier that may be chosen.")
-    ceiling: _TierName | None = Field(None, description="The dearest tier that may be chosen.")
-    allow: Annotated[list[_TierName], Field(min_length=1, max_length=100)] | None = Field(
-        None, description="The tiers that may be chosen."
-    )
-    max_cost_usd: Annotated[float, Field(gt=0, strict=True)] | None = Field(
-        None, description="Tiers whose expected cost for the prompt is above it are passed over, USD."
-    )
+
+    max_regret: float | None = _asked("max_regret")
+    epsilon: float | None = _asked("epsilon")
+    floor: _TierName | None = _asked("floor")
+    ceiling: _TierName | None = _asked("ceiling")
+    allow: Annotated[list[_TierName], Field(min_length=1, max_length=100)] | None = _asked("allow")
+    max_cost_usd: float | None = _asked("max_cost_usd")
+    min_quality: float | None = _asked("min_quality")
+    budget: float | None = _asked("budget")
+    preset: _Preset | None = _asked("preset")
+    slice: _Slice | None = _asked("slice")
+    needs: _Needs | None = _asked("needs")
+
+    def to_policy(self) -> Policy:
+        """Return the policy that this asks for.
+
+        Raises
+        ------
+        RequestError
+            Fields do not go together.
+        """
+        return Policy(**self.__dict__)
 
 
 class RouteRequest(BaseModel):
@@ -167,7 +189,9 @@ class RouteRequest(BaseModel):
                         {"role": "system", "content": "Answer in one word."},
                         {"role": "user", "content": "Name the largest lake in Africa."},
                     ],
-                    "policy": {"max_regret": 0.05},
+                    "policy": {"preset": "balanced"},
+                    "context_tokens": 2400,
+                    "cached_tokens": 2000,
                     "needs": ["json"],
                     "metadata": {"feature": "quiz", "user_tier": "free"},
                 },
@@ -184,14 +208,19 @@ class RouteRequest(BaseModel):
         description="Definitions of tools that will go to the model: they need the capability `tools`, and cost "
         "their length.",
     )
-    policy: PolicyRequest | None = None
+    policy: PolicyRequest | None = Field(
+        None, description="What is asked for; without it, what the service has as its default holds."
+    )
     context_tokens: _Tokens | None = Field(
         None,
         description="Tokens of the whole input, where the client has counted them; else four characters are one.",
     )
-    needs: Annotated[list[_Capability], Field(max_length=16)] | None = Field(
-        None, description="Capabilities that the tier must have, such as `json`."
+    cached_tokens: _Tokens | None = Field(
+        None,
+        description="How many tokens of the input the provider has in its prompt cache, at most `context_tokens`; they "
+        "cost the tier's price for cached input.",
     )
+    needs: _Needs | None = Field(None, description="Capabilities that the tier must have, such as `json`.")
     metadata: (
         Annotated[
             dict[Annotated[str, Field(min_length=1, max_length=64)], Annotated[str, Field(max_length=256)]],
@@ -215,132 +244,6 @@ class BatchRequest(BaseModel):
     items: Annotated[list[Any], Field(min_length=1)] = Field(
         description="Bodies of /v1/route. One that is wrong gets an error of its own."
     )
-
-
-class _Chosen(BaseModel):
-    tier: str = Field(description="Name of the tier.")
-    index: int = Field(description="Its position on the ladder, 0 cheapest.")
-    model: str = Field(description="The tier's first model: the one to call.")
-    p_pass: list[float] = Field(description="Per tier, the calibrated probability that its answer passes.")
-    predicted: int = Field(description="The tier that the probabilities alone would choose.")
-    reason: Reason = Field(description="What decided.")
-    expected_cost_usd: float = Field(description="USD for this prompt on this tier.")
-    novelty: float = Field(description="0 is like the training data, 1 is unlike any of it.")
-    model_id: str = Field(description="Which artefact decided.")
-    tier_cost_usd: list[float] = Field(description="Per tier, expected USD.")
-
-
-class DecisionAnswer(_Chosen):
-    """Where the prompt should go."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "tier": "small",
-                    "index": 0,
-                    "model": "small-model",
-                    "p_pass": [0.93, 0.95, 0.97],
-                    "predicted": 0,
-                    "reason": "sufficient",
-                    "expected_cost_usd": 0.00006,
-                    "novelty": 0.31,
-                    "model_id": "tw-0123456789ab",
-                    "tier_cost_usd": [0.00006, 0.0004, 0.0025],
-                    "tiers": ["small", "medium", "large"],
-                    "request_id": "5f0c2a7d91be-1",
-                }
-            ]
-        }
-    )
-
-    tiers: list[str] = Field(description="Names of the tiers, cheapest first, in the order of the lists.")
-    request_id: str = Field(description="As in the header X-Request-ID.")
-
-
-class ProblemField(BaseModel):
-    """A field at fault."""
-
-    pointer: str = Field(description="JSON pointer into the body.")
-    detail: str
-
-
-class ProblemAnswer(BaseModel):
-    """What went wrong (RFC 9457)."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "type": "urn:tierwise:problem:invalid-request",
-                    "title": "Invalid request",
-                    "status": 422,
-                    "detail": "policy.max_regret: expected a value less than or equal to 1, found 2",
-                    "errors": [
-                        {
-                            "pointer": "#/policy/max_regret",
-                            "detail": "expected a value less than or equal to 1, found 2",
-                        }
-                    ],
-                    "request_id": "5f0c2a7d91be-2",
-                }
-            ]
-        }
-    )
-
-    type: str = Field(description="A stable URI, such as urn:tierwise:problem:invalid-request.")
-    title: str
-    status: int
-    detail: str = Field(description="One sentence: what was expected, what was found, what to do.")
-    errors: list[ProblemField] | None = None
-    request_id: str | None = None
-
-
-class ItemAnswer(_Chosen):
-    """A decision on one item of a batch."""
-
-    item: int = Field(description="Position in the batch, from 0.")
-
-
-class ItemError(BaseModel):
-    """Why one item of a batch has no decision."""
-
-    item: int = Field(description="Position in the batch, from 0.")
-    error: ProblemAnswer
-
-
-class BatchAnswer(BaseModel):
-    """One result per item, in order."""
-
-    request_id: str
-    model_id: str
-    tiers: list[str]
-    results: list[ItemAnswer | ItemError]
-
-
-class ModelAnswer(BaseModel):
-    """What the model says of itself."""
-
-    model_id: str
-    tiers: list[dict[str, Any]]
-    certificate: dict[str, Any]
-    manifest: dict[str, Any]
-
-
-class ReloadAnswer(BaseModel):
-    """Which model serves now."""
-
-    model_id: str
-    previous_model_id: str
-    reloaded: bool = Field(description="Whether it is another one.")
-    workers: int = Field(description="How many processes it serves in.")
-
-
-class StatusAnswer(BaseModel):
-    """How the service is."""
-
-    status: Literal["ok", "ready"]
-    model_id: str | None = None
 
 
 def read_request(document: object) -> RouteRequest:
@@ -422,7 +325,7 @@ def _sentence(model: type[BaseModel], error: ErrorDetails) -> str:
             return ("its name: " if path[-1:] == (_KEY,) else "") + message[:1].lower() + message[1:]
         expected = f"a value {message}"
     # What stands in a prompt's place may be a prompt, whatever its type.
-    shown = path[:1] in (("policy",), ("context_tokens",))
+    shown = path[:1] in (("policy",), ("context_tokens",), ("cached_tokens",))
     return f"expected {expected}, found {_found(error['input'], shown)}"
 
 

@@ -11,7 +11,6 @@ from router.decision import Decision
 from router.demand import Demand, read_demand
 from router.errors import RequestError
 from router.model import Model, Resolved
-from router.policy import Policy
 from router.prompt import PromptView, read_prompt
 from router.serving.problems import Problem
 from router.serving.schema import PolicyRequest, RouteRequest, read_request
@@ -75,29 +74,26 @@ def answer(model: Model, decision: Decision, request_id: str) -> bytes:
 def _read(model: Model, request: RouteRequest) -> _Question:
     try:
         asked = request.policy
-        resolved = model.default if asked is None else model.resolve(_policy(asked))
+        resolved = model.default if asked is None else _resolve(model, asked)
         prompt = request.prompt if request.prompt is not None else request.messages
         view = read_prompt(prompt if prompt is not None else "")
-        demand = read_demand(view, request.needs or (), request.tools or (), request.context_tokens)
+        demand = read_demand(
+            view, request.needs or (), request.tools or (), request.context_tokens, request.cached_tokens
+        )
     except RequestError as error:
         raise _problem(error) from None
     return _Question(view, resolved, demand)
 
 
-def _policy(asked: PolicyRequest) -> Policy:
-    return Policy(
-        asked.max_regret,
-        asked.epsilon,
-        asked.floor,
-        asked.ceiling,
-        None if asked.allow is None else tuple(asked.allow),
-        asked.max_cost_usd,
-    )
+def _resolve(model: Model, asked: PolicyRequest) -> Resolved:
+    try:
+        return model.resolve(asked.to_policy())
+    except RequestError as error:
+        raise _problem(error, "/policy") from None
 
 
-def _problem(error: RequestError) -> Problem:
+def _problem(error: RequestError, within: str = "") -> Problem:
     detail, field = str(error), error.field
     if field is None:
         return Problem("invalid-request", detail)
-    pointer = f"/policy/{field}" if field in PolicyRequest.model_fields else f"/{field}"
-    return Problem("invalid-request", detail, [(f"#{pointer}", detail)])
+    return Problem("invalid-request", detail, [(f"#{within}/{field}", detail)])

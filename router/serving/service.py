@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from router import Router, RouterError
+from router import ConfigError, Policy, RequestError, Router, RouterError
 from router.model import Model
 from router.serving.keys import Keys
 from router.serving.limits import Limits
@@ -54,9 +54,13 @@ class Service:
         Where the model is, as for `Router.load`; a reload opens the same place again.
     reloader : callable or None
         Reloads all workers together; None where there is this process only.
+    policy : Policy or None
+        What holds where a request states none, also after a reload; None is the model's own default.
 
     Attributes
     ----------
+    policy : Policy or None
+        As given.
     draining : bool
         Set when the process is about to stop: what is under way is finished, and nothing new is asked for.
     turn : Lock
@@ -71,7 +75,9 @@ class Service:
         log: Log,
         metrics: Metrics,
         reloader: Callable[[], Awaitable[Reloaded]] | None = None,
+        policy: Policy | None = None,
     ) -> None:
+        self.policy = policy
         self.limits = limits
         self.access = access
         self.log = log
@@ -136,6 +142,13 @@ class Service:
         """Count a batch out."""
         self._batches -= 1
 
+    def _open(self) -> Router:
+        try:
+            return Router.load(self._location, self.policy)
+        except RequestError as error:  # no caller asked for it: an operator did
+            detail = str(error).removeprefix("policy: ")
+            raise ConfigError(f"serve: the policy of --policy does not fit the model: {detail}") from None
+
     async def load(self) -> None:
         """Open the model for the first time, while other requests are told that it is not ready.
 
@@ -144,7 +157,7 @@ class Service:
         RouterError
             There is no usable model.
         """
-        router = await asyncio.to_thread(Router.load, self._location)
+        router = await asyncio.to_thread(self._open)
         router.route("The first decision takes longer than others; let no client wait for it.")
         self._router = router
 
@@ -156,7 +169,7 @@ class Service:
         RouterError
             It cannot be used.
         """
-        self._next = await asyncio.to_thread(Router.load, self._location)
+        self._next = await asyncio.to_thread(self._open)
         return self._next.model_id
 
     def commit(self) -> None:

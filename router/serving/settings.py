@@ -8,6 +8,7 @@ import socket
 from dataclasses import dataclass, field
 
 from router.errors import ConfigError
+from router.policy import Policy
 from router.serving.keys import ADMIN_VARIABLE, KEYS_VARIABLE, Keys
 from router.serving.limits import Limits
 from router.serving.service import Access
@@ -25,6 +26,8 @@ class Settings:
     ----------
     model : str or None
         Where the model is, as for `Router.load`.
+    policy : Policy or None
+        What holds where a request states no policy; None is the model's own default.
     host, port : str, int
         Where to listen; port 0 is any free one.
     workers : int
@@ -45,6 +48,7 @@ class Settings:
     """
 
     model: str | None = None
+    policy: Policy | None = None
     host: str = "127.0.0.1"
     port: int = 8080
     workers: int = 1

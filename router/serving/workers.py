@@ -209,7 +209,8 @@ class _Supervisor:
             case "failed" if self._is_listening:
                 self._log.event("worker", outcome="failed", detail=message["detail"])
             case "failed":
-                self._failure = ArtifactError(message["detail"])
+                kind = ConfigError if message["is_config"] else ArtifactError
+                self._failure = kind(message["detail"])
             case "reload":
                 self._begin_reload(worker)
             case _:
@@ -338,5 +339,5 @@ def _work(settings: Settings, listener: socket.socket, pipe: Connection, is_late
         serve(settings, listener, Channel(pipe, is_late=is_late))
     except RouterError as error:
         with contextlib.suppress(OSError):
-            send(pipe, "failed", detail=str(error))
+            send(pipe, "failed", detail=str(error), is_config=isinstance(error, ConfigError))
         sys.exit(_EXIT_NO_MODEL)

@@ -211,7 +211,7 @@ def test_one_size_of_each_figure_is_shown(browser: Any, folder: Path, width: int
         "return ['wide', 'narrow'].map(c => [...document.querySelectorAll('svg.' + c)]"
         ".filter(s => s.getBoundingClientRect().width > 0).length)"
     )
-    assert ([3, 0] if width > 896 else [0, 3]) == shown
+    assert ([4, 0] if width > 896 else [0, 4]) == shown
 
 
 @pytest.mark.parametrize(("wide", "width"), [(True, 830), (False, 830), (False, 390)])

@@ -21,6 +21,7 @@ from served import serve
 from test_report_page import CONTRAST, SPILLING, THEMES
 
 from router import Decision, Policy, Reason, Router
+from router.policy import OBJECTIVES, PRESETS
 
 pytestmark = pytest.mark.browser
 
@@ -273,7 +274,7 @@ def test_tabs_reach_everything_in_order_and_show_where_they_are(browser: Any, se
         "return [...document.querySelectorAll('a, button, input, select, summary, textarea, [tabindex]')]"
         ".filter(e => e.getBoundingClientRect().width > 0).map(e => e.id || e.textContent.trim())"
     )
-    assert {"prompt", "send", "floor", "ceiling", "max_regret", "epsilon", "max_cost_usd"} <= set(there)
+    assert {"prompt", "send", "floor", "ceiling", "max_cost_usd", "slice", *OBJECTIVES} <= set(there)
     element(browser, "#prompt").send_keys("")  # takes the focus
     reached = []
     for _ in there:
@@ -328,6 +329,36 @@ def test_a_policy_is_sent_and_summed_up(browser: Any, server: str, router: Route
     assert {"prompt": prompt, "policy": {"max_regret": 0.1, "floor": names[1]}} == sent
     received = json.loads(element(browser, "#received").get_attribute("textContent"))
     assert expected.reason.value == received["reason"]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_promise_is_picked_by_name(browser: Any, server: str, router: Router, preset: str) -> None:
+    show(browser, server)
+    set_policy(browser, preset=preset)
+    assert f"preset {preset}" == element(browser, "#policy-summary").text
+    type_and_route(browser, PROMPT)
+    expected = router.route(PROMPT, Policy(preset=preset))
+    assert expected.tier == answer(browser)
+    assert_shown(browser, router, expected)
+
+
+def test_two_promises_are_one_too_many(browser: Any, server: str) -> None:
+    show(browser, server)
+    set_policy(browser, preset="safe", budget="0.001")
+    type_and_route(browser, PROMPT)
+    assert "found budget and preset; keep one" in complaint(browser)
+    assert "preset" == browser.switch_to.active_element.get_attribute("id")
+
+
+def test_the_services_own_policy_is_said(browser: Any, tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text("min_quality = 0.95\n", encoding="utf-8")
+    with serve("--model", str(MODEL), "--policy", str(path)) as url:
+        show(browser, f"{url}/")
+        set_policy(browser)
+        assert "the service’s own: min quality 0.95" == element(browser, "#policy-summary").text
+        set_policy(browser, epsilon="1")
+        assert "epsilon 1" == element(browser, "#policy-summary").text
 
 
 def test_a_cost_limit_is_explained(browser: Any, server: str, router: Router) -> None:

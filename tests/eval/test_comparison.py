@@ -60,7 +60,7 @@ def test_curves_and_the_published_figure_are_those_of_eval_curve(document: Any) 
     outcomes, p = toy(600, 0)
     quality, cost = outcomes.score.astype(float), outcomes.cost_usd
     published = gap_closed(
-        router_curve(p, quality, cost, "price", max_points=97),
+        router_curve(p, quality, cost, max_points=97),
         random_curve(quality, cost),
         oracle_curve(quality, cost),
     )

@@ -21,13 +21,14 @@ from eval.expected import expected_cost
 from eval.folds import Fold, Plan, plan_folds
 from eval.history import read_history
 from eval.outcomes import Outcomes, tabulate
+from eval.promises import Kept
 from router.embedding import StaticEmbedding
 from router.extractor import Extractor
 from router.tiers import read_tiers
 
 N = 240
 N_BOOT = 100
-KEYS = {"sampling", "data", "comparison", "operating_point", "slices", "misroutes", "verdict"}
+KEYS = {"sampling", "data", "comparison", "operating_point", "promises", "slices", "misroutes", "verdict"}
 
 
 def rate(train: Design, test: Design, seed: int) -> NDArray[np.float64]:  # noqa: ARG001 - as all are called
@@ -240,6 +241,45 @@ def test_the_operating_point_is_what_the_model_decides(
     complete = judged.take(judged.complete)
     regret = np.mean((complete.passed[:, 2] == 1) & (complete.passed[:, tier] == 0))
     assert regret == pytest.approx(point["regret"]["value"])
+
+
+def test_a_model_is_held_to_its_promises_on_its_held_out_rows(outcomes: Outcomes, design: Design) -> None:
+    rng = np.random.default_rng(0)
+    judged = hold_out(outcomes).folds[0].test
+    seen = {"epsilon": 0.1, "observed": 0.01, "bound": 0.04, "saving": 0.5, "share_per_tier": [0.5, 0.0, 0.5]}
+    certificate = {"delta": 0.05, "n": 77, "table": [{"alpha": 0.05} | seen], "quality": []}
+    decision = {"reference": "large", "dominated": False}
+    choice = rng.integers(0, 3, N)
+    elsewhere = np.where(np.isin(np.arange(N), judged), choice, 0)
+    first, second = (
+        judge_model(
+            outcomes,
+            design,
+            np.full((N, 3), 0.5),
+            np.full(N, 2),
+            kept=Kept(certificate, decision, {("regret", 0.05): chosen}),
+        )["promises"]
+        for chosen in (choice, elsewhere)
+    )
+    assert first == second
+    (row,) = first["rows"]
+    complete = judged[outcomes.complete[judged]]
+    shares = {name: float(share) for name, share in row["measured"]["share_per_tier"].items()}
+    assert np.mean(choice[complete] == 0) == pytest.approx(shares["small"], abs=0.05)  # groups count alike
+    assert (77, len(complete)) == (first["groups"], first["judged"]["prompts"])
+
+
+def test_a_model_that_says_nothing_of_promises_has_none(outcomes: Outcomes, design: Design) -> None:
+    assert judge_model(outcomes, design, np.full((N, 3), 0.5), np.full(N, 2))["promises"] is None
+
+
+def test_a_history_is_promised_what_its_own_scores_certify(
+    document: dict[str, Any], outcomes: Outcomes
+) -> None:
+    promises = document["promises"]
+    complete = len(np.unique(outcomes.groups[outcomes.complete].astype(str)))
+    assert complete == promises["groups"] + promises["judged"]["groups"]
+    assert outcomes.ladder.names[-1] == promises["reference"]
 
 
 def test_the_misroutes_of_a_model_are_those_of_its_decisions(outcomes: Outcomes, design: Design) -> None:

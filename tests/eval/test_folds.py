@@ -227,7 +227,7 @@ def test_a_memoriser_closes_no_gap_with_these_folds_and_nearly_all_of_it_with_fo
         p: Any = score_out_of_sample(design, plan, {"memoriser": memorise})["memoriser"]
         quality, cost = outcomes.score, outcomes.cost_usd
         ends = random_curve(quality, cost), oracle_curve(quality, cost)
-        return gap_closed(router_curve(p, quality, cost, "price"), *ends)
+        return gap_closed(router_curve(p, quality, cost), *ends)
 
     ours = plan_folds(outcomes)
     require_no_leak(ours, outcomes)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from reference_bootstrap import bootstrap
 
 from eval.comparison import compare
-from eval.curve import choose
 from eval.metrics import measure, render_metrics
 from eval.outcomes import Outcomes
 from router.tiers import Ladder, Tier
@@ -39,7 +38,12 @@ def outcomes_of(score: Any, cost_usd: Any, groups: list[str] | None = None, name
     )
 
 
-# Four prompts that both tiers answered, and one that the dear tier did not. At epsilon 0 the cheap tier is
+def choose(p: NDArray[Any], gap: float) -> NDArray[np.intp]:
+    """The cheapest tier that is no more than a gap behind the best: a rule as good as any to measure."""
+    return np.asarray((p.max(axis=1, keepdims=True) - p <= gap).argmax(axis=1))
+
+
+# Four prompts that both tiers answered, and one that the dear tier did not. At a gap of 0 the cheap tier is
 # chosen for all but the second; it fails on the last, where the dear one passes.
 HAND = outcomes_of([[1, 1], [0, 1], [1, 1], [0, 1], [0, NAN]], [1.0, 10.0], names=["small", "large"])
 P = np.array([[0.75, 0.75], [0.25, 0.75], [0.75, 0.75], [0.75, 0.75], [0.5, 0.5]], np.float32)
@@ -47,7 +51,7 @@ P = np.array([[0.75, 0.75], [0.25, 0.75], [0.75, 0.75], [0.75, 0.75], [0.5, 0.5]
 
 @pytest.fixture(scope="module")
 def hand() -> dict[str, Any]:
-    return measure(P, HAND, 0.0, n_boot=50)
+    return measure(P, HAND, choose(P, 0.0), 0.0, n_boot=50)
 
 
 def test_the_operating_point_by_hand(hand: dict[str, Any]) -> None:
@@ -70,7 +74,7 @@ def test_tiers_by_hand(hand: dict[str, Any]) -> None:
 def test_the_gap_is_cross_fitted_and_savings_are_read_off_the_same_line() -> None:
     p, outcomes = drawn(400, 3)
     whole = outcomes.take(outcomes.complete)
-    measured = measure(p, outcomes, 0.1, n_boot=100, seed=2)
+    measured = measure(p, outcomes, choose(p, 0.1), 0.1, n_boot=100, seed=2)
     comparison = compare(whole, {"router": p[outcomes.complete]}, {}, "router", {}, 100, 2)
     subject = comparison["contenders"][0]
     for key in ("gap_closed", "saving_at_quality"):
@@ -91,14 +95,14 @@ def test_calibration_counts_every_observed_outcome(hand: dict[str, Any]) -> None
 
 def test_without_a_complete_row_only_calibration_is_measured() -> None:
     outcomes = outcomes_of([[1, NAN], [NAN, 0]], [1.0, 10.0])
-    measured = measure(np.full((2, 2), 0.5), outcomes, 0.1)
+    measured = measure(np.full((2, 2), 0.5), outcomes, np.zeros(2, int), 0.1)
     assert {"prompts", "groups", "calibration"} == set(measured)
     assert (0, 0) == (measured["prompts"], measured["groups"])
     assert "no prompt was tried on every tier" in render_metrics({"router": measured, "length": measured})
 
 
 def test_without_a_row_nothing_is_known() -> None:
-    measured = measure(np.empty((0, 2)), outcomes_of(np.empty((0, 2)), [1.0, 10.0]), 0.1)
+    measured = measure(np.empty((0, 2)), outcomes_of(np.empty((0, 2)), [1.0, 10.0]), np.empty(0, int), 0.1)
     assert 0 == measured["prompts"]
     assert [{"observed": 0, "ece": None, "log_loss": None, "auc": None}] * 2 == list(
         measured["calibration"].values()
@@ -107,7 +111,7 @@ def test_without_a_row_nothing_is_known() -> None:
 
 def test_one_group_has_no_interval() -> None:
     outcomes = outcomes_of([[1, 1], [0, 1]], [1.0, 10.0], groups=["a", "a"])
-    point = measure(np.full((2, 2), 0.5), outcomes, 0.0)["operating_point"]
+    point = measure(np.full((2, 2), 0.5), outcomes, np.zeros(2, int), 0.0)["operating_point"]
     assert {"value": 0.5, "low": None, "high": None} == point["regret"]
 
 
@@ -126,7 +130,7 @@ def drawn(n: int, seed: int, k: int = 3, names: Any = None) -> tuple[NDArray[np.
 @pytest.mark.parametrize("epsilon", [0.0, 0.1, 0.5, 1.0])
 def test_values_lie_in_their_intervals(epsilon: float, seed: int) -> None:
     p, outcomes = drawn(200, seed)
-    measured = measure(p, outcomes, epsilon, seed=seed)
+    measured = measure(p, outcomes, choose(p, epsilon), epsilon, seed=seed)
     point = measured["operating_point"]
     for interval in (
         measured["gap_closed"],
@@ -139,7 +143,7 @@ def test_values_lie_in_their_intervals(epsilon: float, seed: int) -> None:
 def test_intervals_are_those_of_the_bootstrap_over_groups() -> None:
     """Other draws, so other bounds, but as far from the value within a fifth of the width."""
     p, outcomes = drawn(300, 9)
-    point = measure(p, outcomes, 0.2, n_boot=1000, seed=1)["operating_point"]
+    point = measure(p, outcomes, choose(p, 0.2), 0.2, n_boot=1000, seed=1)["operating_point"]
     whole = outcomes.take(outcomes.complete)
     chosen = choose(p[outcomes.complete], 0.2)
     top = whole.passed.shape[1] - 1
@@ -160,14 +164,17 @@ def test_intervals_are_those_of_the_bootstrap_over_groups() -> None:
 
 def test_the_same_seed_measures_the_same() -> None:
     p, outcomes = drawn(100, 4)
-    assert measure(p, outcomes, 0.1, seed=3) == measure(p, outcomes, 0.1, seed=3)
-    assert measure(p, outcomes, 0.1, seed=3) != measure(p, outcomes, 0.1, seed=4)
+    chosen = choose(p, 0.1)
+    one, again, other = (measure(p, outcomes, chosen, 0.1, seed=seed) for seed in (3, 3, 4))
+    assert one == again != other
 
 
 def test_order_of_rows_moves_no_value() -> None:
     p, outcomes = drawn(100, 5)
     order = np.random.default_rng(0).permutation(100)
-    one, other = measure(p, outcomes, 0.1), measure(p[order], outcomes.take(order), 0.1)
+    chosen = choose(p, 0.1)
+    one = measure(p, outcomes, chosen, 0.1)
+    other = measure(p[order], outcomes.take(order), chosen[order], 0.1)
     assert one["gap_closed"]["value"] == pytest.approx(other["gap_closed"]["value"])
     for key in ("saving", "quality_relative_to_top", "regret"):
         assert one["operating_point"][key]["value"] == pytest.approx(other["operating_point"][key]["value"])
@@ -177,16 +184,18 @@ def test_hindsight_closes_the_gap_and_a_constant_does_not() -> None:
     _, outcomes = drawn(400, 6)
     whole = outcomes.take(outcomes.complete)
     whole.cost_usd[:] = [0.001, 0.01, 0.1]
-    oracle = measure(whole.score.astype(float), whole, 0.0)["gap_closed"]["value"]
+    hindsight, constant = whole.score.astype(float), np.tile([0.5, 0.6, 0.7], (len(whole), 1))
+    oracle, blind = (
+        measure(p, whole, choose(p, 0.0), 0.0)["gap_closed"]["value"] for p in (hindsight, constant)
+    )
     assert 0.95 < oracle <= 1.0
-    blind = measure(np.tile([0.5, 0.6, 0.7], (len(whole), 1)), whole, 0.0)["gap_closed"]["value"]
     assert 0.0 == pytest.approx(blind, abs=1e-9)
 
 
 def test_free_and_worthless_tiers_divide_by_nothing() -> None:
     for score, cost in (([[1, 1], [0, 1]], [0.0, 0.0]), ([[0, 0], [0, 0]], [1.0, 10.0])):
         metrics = {
-            name: measure(np.full((2, 2), 0.5), outcomes_of(score, cost), 0.0)
+            name: measure(np.full((2, 2), 0.5), outcomes_of(score, cost), np.zeros(2, int), 0.0)
             for name in ("router", "length")
         }
         json.dumps(metrics, allow_nan=False)
@@ -209,7 +218,9 @@ def test_free_and_worthless_tiers_divide_by_nothing() -> None:
 def test_what_is_shown_fits_a_terminal_of_100_columns(names: Any) -> None:
     # Bad at everything, so that the numbers are long.
     p, outcomes = drawn(3000, 7, k=len(names), names=names)
-    metrics = {name: measure(1 - p, outcomes, 0.3, n_boot=20) for name in ("router", "length")}
+    metrics = {
+        name: measure(1 - p, outcomes, choose(1 - p, 0.3), 0.3, n_boot=20) for name in ("router", "length")
+    }
     for key in ("gap_closed",):
         for part in metrics.values():
             part[key] = {"value": -1.2345, "low": -2.3456, "high": -0.1234}
@@ -232,5 +243,5 @@ def test_what_is_shown_is_what_was_measured(hand: dict[str, Any]) -> None:
 
 def test_measurements_are_json() -> None:
     p, outcomes = drawn(80, 8)
-    measured = measure(p, outcomes, 0.1)
+    measured = measure(p, outcomes, choose(p, 0.1), 0.1)
     assert measured == json.loads(json.dumps(measured, allow_nan=False))

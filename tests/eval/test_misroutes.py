@@ -10,7 +10,7 @@ import pytest
 from test_comparison import toy
 from test_metrics import outcomes_of
 
-from eval.curve import choose, regret_rate
+from eval.curve import choose_by_price, regret_rate
 from eval.misroutes import PROMPT_CHARS, worst_misroutes
 
 NAN = float("nan")
@@ -52,7 +52,7 @@ def test_text_is_shown_only_where_asked_for() -> None:
 
 def test_under_routed_ones_are_the_regret() -> None:
     outcomes, p = toy(200, 0)
-    choice = choose(p, 0.1)
+    choice = choose_by_price(p, [1.0, 2.0, 5.0], 0.05)
     found: Any = worst_misroutes(outcomes, p, choice, most=1000)
     under = [m for m in found if m["kind"] == "under"]
     assert regret_rate(outcomes.passed == 1, choice) == pytest.approx(len(under) / 200)

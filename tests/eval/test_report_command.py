@@ -75,6 +75,8 @@ def test_a_history_alone_is_divided_into_folds_by_group(found: tuple[Any, Path])
     assert sampling["text"] in found[0].err
     assert 400 == document["comparison"]["prompts"]
     assert document["operating_point"] is None
+    assert document["promises"]["text"].startswith("A certificate made on one half of the groups")
+    assert 200 == document["promises"]["groups"] == document["promises"]["judged"]["groups"]
     assert {
         "name": "tierwise",
         "text": "what python -m training fit would make, fitted anew for each fold",
@@ -166,10 +168,18 @@ def test_a_model_is_judged_on_what_it_held_out(
     assert int((test & outcomes.complete).sum()) == document["comparison"]["prompts"]
     assert ("held-out", 1) == (document["sampling"]["method"], document["sampling"]["folds"])
     assert f"Judged on the {test.sum()} prompts" in document["sampling"]["text"]
-    assert 0.0 <= document["operating_point"]["epsilon"] <= 1.0
+    assert 0.0 <= document["operating_point"]["epsilon"]
     assert 1.0 == pytest.approx(sum(document["operating_point"]["share_per_tier"].values()))
     manifest = json.loads((model / "manifest.json").read_bytes())
     assert document["subject"]["text"].startswith(f"model {manifest['model_id']} (tierwise), fitted 20")
+    promises = document["promises"]
+    assert promises["text"].startswith("The model's certificate")
+    assert manifest["certificate"]["n"] == promises["groups"]
+    assert [row["saving"] for row in manifest["certificate"]["table"]] == [
+        row["saving"] for row in promises["lines"]["regret"]
+    ]
+    assert promises["rows"]
+    assert document["comparison"]["prompts"] == promises["judged"]["prompts"]
     assert f"--model {model}" in document["command"]
 
 

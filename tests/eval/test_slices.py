@@ -11,10 +11,15 @@ import pytest
 from test_comparison import toy
 
 from eval.comparison import compare
-from eval.curve import choose, regret_rate
+from eval.curve import choose_by_price, regret_rate
 from eval.outcomes import Outcomes
 from eval.scripts import LATIN, NO_LETTERS, script_of
 from eval.slices import MIN_SLICE, OTHER, slices
+
+
+def choices(p: Any) -> Any:
+    """What a router would choose that takes tiers to cost 1, 2 and 5."""
+    return choose_by_price(p, [1.0, 2.0, 5.0], 0.05)
 
 
 def tagged(n: int = 300) -> tuple[Outcomes, Any]:
@@ -30,7 +35,7 @@ def tagged(n: int = 300) -> tuple[Outcomes, Any]:
 @pytest.fixture(scope="module")
 def found() -> Any:
     outcomes, p = tagged()
-    return slices(outcomes, p, np.full(p.shape, 0.5), choose(p, 0.05), n_boot=40)
+    return slices(outcomes, p, np.full(p.shape, 0.5), choices(p), n_boot=40)
 
 
 def test_the_slices_are_named_and_small_ones_merged(found: Any) -> None:
@@ -52,7 +57,7 @@ def test_lengths_are_quarters_that_cover_all(found: Any) -> None:
 
 def test_a_slice_holds_what_its_prompts_show(found: Any) -> None:
     outcomes, p = tagged()
-    sums, choice = found[0], choose(p, 0.05)[:160]
+    sums, choice = found[0], choices(p)[:160]
     assert ("task", "sums", 160, 160) == tuple(sums[key] for key in ("by", "value", "prompts", "groups"))
     passed = outcomes.passed[:160] == 1
     assert regret_rate(passed, choice) == pytest.approx(sums["regret"]["value"])
@@ -67,7 +72,7 @@ def test_a_slice_holds_what_its_prompts_show(found: Any) -> None:
 def test_a_slice_of_nearly_all_agrees_with_the_whole() -> None:
     outcomes, p = toy(600, 4)
     task = np.array(["rest"] * 5 + ["all"] * 595, dtype=object)
-    sliced = slices(replace(outcomes, tags={"task": task}), p, p, choose(p, 0.05), n_boot=20)[0]
+    sliced = slices(replace(outcomes, tags={"task": task}), p, p, choices(p), n_boot=20)[0]
     whole = compare(outcomes, {"s": p}, {}, "s", {}, n_boot=20)["contenders"][0]
     assert whole["gap_closed"]["value"] == pytest.approx(sliced["gap_closed"]["value"], abs=0.02)
     assert [0.0, 0.0, 0.0] == list(sliced["lead_over_length"].values())
@@ -76,17 +81,17 @@ def test_a_slice_of_nearly_all_agrees_with_the_whole() -> None:
 def test_prompts_that_a_tier_did_not_answer_count_for_calibration_alone() -> None:
     outcomes, p = tagged()
     outcomes.passed[:20, 0] = outcomes.score[:20, 0] = np.nan
-    sums = slices(outcomes, p, p, choose(p, 0.05), n_boot=5)[0]
+    sums = slices(outcomes, p, p, choices(p), n_boot=5)[0]
     assert 140 == sums["prompts"]
     assert [140, 160, 160] == [tier["observed"] for tier in sums["calibration"].values()]
     outcomes.passed[:, 0] = np.nan
-    assert [] == slices(outcomes, p, p, choose(p, 0.05), n_boot=5)
+    assert [] == slices(outcomes, p, p, choices(p), n_boot=5)
 
 
 def test_one_length_and_one_script_are_no_slices() -> None:
     outcomes, p = toy(2 * MIN_SLICE, 0)
     same = replace(outcomes, prompts=["same"] * len(outcomes), tags={})
-    assert [] == slices(same, p, p, choose(p, 0.05), n_boot=5)
+    assert [] == slices(same, p, p, choices(p), n_boot=5)
 
 
 @pytest.mark.parametrize(
@@ -113,4 +118,4 @@ def test_scripts_are_read(text: str, script: str) -> None:
 def test_bad_input_is_refused() -> None:
     outcomes, p = toy(60, 0)
     with pytest.raises(ValueError, match="expected scores"):
-        slices(outcomes, p[:, :2], p, choose(p, 0.05))
+        slices(outcomes, p[:, :2], p, choices(p))

@@ -31,7 +31,7 @@ from router.embedding import EMBEDDING_FILES
 from router.extractor import Extractor
 from router.features import FEATURE_NAMES
 from router.lexicon import LEXICON_FILE
-from router.scorer import ANSWER, NOVELTY, P_PASS, Scorer
+from router.scorer import ANSWER, NOVELTY, P_PASS, SPREAD, Scorer
 
 WIDTH = DIMENSION + len(FEATURE_NAMES)
 FILES = (MODEL_FILE, *EMBEDDING_FILES, GOLDEN_FILE, "MODEL_CARD.md")
@@ -54,11 +54,12 @@ def test_a_whole_artefact_opens(toy_artifact: Path) -> None:
     assert set(FILES) == set(manifest.files)
     assert (Extractor, WIDTH) == (type(extractor), extractor.width)
     golden = read_golden(toy_artifact)
-    found, answer, novelty = scorer.score(extractor.extract_many([case["prompt"] for case in golden]))
+    scores = scorer.score(extractor.extract_many([case["prompt"] for case in golden]))
     n = len(golden)
-    assert [(n, 3), (n, 3), (n,)] == [output.shape for output in (found, answer, novelty)]
-    assert {np.dtype(np.float32)} == {output.dtype for output in (found, answer, novelty)}
-    np.testing.assert_allclose(found, [case["p_pass"] for case in golden], atol=GOLDEN_TOLERANCE)
+    assert ("p_pass", "spread", "answer", "novelty") == scores._fields
+    assert [(n, 3), (n, 3), (n, 3), (n,)] == [output.shape for output in scores]
+    assert {np.dtype(np.float32)} == {output.dtype for output in scores}
+    np.testing.assert_allclose(scores.p_pass, [case["p_pass"] for case in golden], atol=GOLDEN_TOLERANCE)
 
 
 # A model that weighs words has one file more
@@ -79,7 +80,7 @@ def test_an_artefact_with_a_lexicon_opens_and_reads_it(
     assert extractor.lexicon is not None
     assert WIDTH + 3 == extractor.width
     golden = read_golden(toy_artifact_with_lexicon)
-    found, _, _ = scorer.score(extractor.extract_many([case["prompt"] for case in golden]))
+    found = scorer.score(extractor.extract_many([case["prompt"] for case in golden])).p_pass
     np.testing.assert_allclose(found, [case["p_pass"] for case in golden], atol=GOLDEN_TOLERANCE)
     with_words, without = (Router.load(folder) for folder in (toy_artifact_with_lexicon, toy_artifact))
     prompts = ["Prove that the sum is odd", ""]
@@ -149,7 +150,7 @@ def test_the_graph_and_the_lexicon_agree(worded: Path) -> None:
     features = manifest_of(worded)["features"]
     features["lexicon"]["columns"] = 4
     reseal(worded, features=features)
-    refuse(worded, f"from {WIDTH + 4} features to p_pass and answer of 3 tiers", "fit again")
+    refuse(worded, f"from {WIDTH + 4} features to p_pass, spread and answer of 3 tiers", "fit again")
 
 
 def test_a_path_may_be_text_or_a_path(toy_artifact: Path) -> None:
@@ -205,10 +206,11 @@ def test_a_file_of_another_folder_is_refused(toy_artifact_copy: Path) -> None:
         (b"null", "expected a JSON object"),
         (b"[1]", "expected a JSON object"),
         (b"{}", "schema None"),
-        (b'{"schema": 2}', "schema 2"),
-        (b'{"schema": 1}', "is missing"),
+        (b'{"schema": 1}', "schema 1"),
+        (b'{"schema": 3}', "schema 3"),
+        (b'{"schema": 2}', "is missing"),
     ],
-    ids=["empty", "cut", "binary", "deep", "null", "list", "no schema", "schema 2", "bare"],
+    ids=["empty", "cut", "binary", "deep", "null", "list", "no schema", "schema 1", "schema 3", "bare"],
 )
 def test_a_manifest_that_is_none_is_refused(toy_artifact_copy: Path, content: bytes, word: str) -> None:
     (toy_artifact_copy / MANIFEST_FILE).write_bytes(content)
@@ -289,9 +291,8 @@ def test_a_graph_that_does_not_normalise_is_refused(
     earlier = without_normalization((folder / MODEL_FILE).read_bytes())
     _, extractor, _ = open_artifact(folder)
     golden = read_golden(folder)
-    together, _, _ = Scorer(earlier, extractor.width, 3).score(
-        extractor.extract_many([case["prompt"] for case in golden])
-    )
+    rows = extractor.extract_many([case["prompt"] for case in golden])
+    together = Scorer(earlier, extractor.width, 3).score(rows).p_pass
     np.testing.assert_allclose(together, [case["p_pass"] for case in golden], atol=GOLDEN_TOLERANCE)
     (folder / MODEL_FILE).write_bytes(earlier)
     reseal(folder)
@@ -368,8 +369,11 @@ def test_a_graph_that_is_none_is_refused_though_its_hash_is_right(
         build_graph(WIDTH, answer_columns=1),
         build_graph(WIDTH, answer_columns=2),
         build_graph(WIDTH, answer_columns=4),
+        build_graph(WIDTH, spread_columns=1),
+        build_graph(WIDTH, spread_columns=4),
         build_graph(WIDTH, novelty_columns=2),
         build_graph(WIDTH, without=P_PASS),
+        build_graph(WIDTH, without=SPREAD),
         build_graph(WIDTH, without=ANSWER),
         build_graph(WIDTH, without=NOVELTY),
         build_graph(WIDTH, extra_input=True),
@@ -385,8 +389,11 @@ def test_a_graph_that_is_none_is_refused_though_its_hash_is_right(
         "one answer",
         "two answers",
         "four answers",
+        "one spread",
+        "four spreads",
         "novelty",
         "no p_pass",
+        "no spread",
         "no answer",
         "no novelty",
         "two inputs",
@@ -397,20 +404,23 @@ def test_a_graph_of_another_shape_is_refused(toy_artifact_copy: Path, model: byt
     reseal(toy_artifact_copy)
     refuse(
         toy_artifact_copy,
-        f"from {WIDTH} features to p_pass and answer of 3 tiers",
+        f"from {WIDTH} features to p_pass, spread and answer of 3 tiers",
         "found inputs",
         "fit again",
     )
 
 
-def test_a_model_of_before_there_were_answers_says_what_it_lacks(toy_artifact_copy: Path) -> None:
-    (toy_artifact_copy / MODEL_FILE).write_bytes(build_graph(WIDTH, without=ANSWER))
+@pytest.mark.parametrize("output", [ANSWER, SPREAD])
+def test_a_graph_of_before_there_was_an_output_says_what_it_lacks(
+    toy_artifact_copy: Path, output: str
+) -> None:
+    (toy_artifact_copy / MODEL_FILE).write_bytes(build_graph(WIDTH, without=output))
     reseal(toy_artifact_copy)
     with pytest.raises(ArtifactError) as caught:
         Router.load(toy_artifact_copy)
     expected, found = str(caught.value).split("and outputs ")
-    assert ANSWER in expected
-    assert ANSWER not in found
+    assert output in expected
+    assert output not in found
 
 
 def test_outputs_are_told_by_name_and_not_by_place(toy_artifact_copy: Path) -> None:
@@ -418,15 +428,18 @@ def test_outputs_are_told_by_name_and_not_by_place(toy_artifact_copy: Path) -> N
     model = onnx.load_model_from_string(build_graph(WIDTH))
     outputs = list(model.graph.output)
     del model.graph.output[:]
-    model.graph.output.extend([outputs[1], outputs[2], outputs[0]])
+    model.graph.output.extend([outputs[1], outputs[3], outputs[2], outputs[0]])
     (toy_artifact_copy / MODEL_FILE).write_bytes(model.SerializeToString())
     reseal(toy_artifact_copy)
     prompts = ["Prove that the sum is odd", "hello? hello?"]
     assert expected.route_many(prompts) == Router.load(toy_artifact_copy).route_many(prompts)
 
 
-def test_an_answer_in_the_place_of_the_score_does_not_give_the_golden_scores(toy_artifact_copy: Path) -> None:
-    swap = {P_PASS: ANSWER, ANSWER: P_PASS}
+@pytest.mark.parametrize("other", [ANSWER, SPREAD])
+def test_another_output_in_the_place_of_the_score_does_not_give_the_golden_scores(
+    toy_artifact_copy: Path, other: str
+) -> None:
+    swap = {P_PASS: other, other: P_PASS}
     model = onnx.load_model_from_string(build_graph(WIDTH))
     for node in model.graph.node:
         node.output[0] = swap.get(node.output[0], node.output[0])
@@ -439,10 +452,13 @@ def test_a_scalar_input_is_refused() -> None:
     from onnx import helper
 
     graph = helper.make_graph(
-        [helper.make_node("Identity", ["x"], [name]) for name in (P_PASS, ANSWER, NOVELTY)],
+        [helper.make_node("Identity", ["x"], [name]) for name in (P_PASS, SPREAD, ANSWER, NOVELTY)],
         "scalar",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [])],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, []) for name in (P_PASS, ANSWER, NOVELTY)],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [])
+            for name in (P_PASS, SPREAD, ANSWER, NOVELTY)
+        ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     with pytest.raises(ArtifactError, match="expected a float32 graph from 5 features"):
@@ -460,13 +476,14 @@ def test_a_graph_that_fails_when_it_runs_is_refused(toy_artifact_copy: Path) -> 
             helper.make_node("Cast", ["greatest"], ["place"], to=TensorProto.INT64),
             helper.make_node("Max", ["place", "far"], ["row"]),
             helper.make_node("Gather", ["table", "row"], [P_PASS]),  # the table has one row only
+            helper.make_node("Gather", ["table", "row"], [SPREAD]),
             helper.make_node("Gather", ["table", "row"], [ANSWER]),
         ],
         "out of range",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", WIDTH])],
         [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", columns])
-            for name, columns in ((P_PASS, 3), (ANSWER, 3), (NOVELTY, 1))
+            for name, columns in ((P_PASS, 3), (SPREAD, 3), (ANSWER, 3), (NOVELTY, 1))
         ],
         [numpy_helper.from_array(values, name) for name, values in constants.items()],
     )
@@ -479,8 +496,10 @@ def test_a_graph_that_fails_when_it_runs_is_refused(toy_artifact_copy: Path) -> 
 def test_the_ladder_and_the_graph_agree(toy_artifact_copy: Path) -> None:
     document = manifest_of(toy_artifact_copy)
     document["tiers"]["tier"].pop()
-    reseal(toy_artifact_copy, tiers=document["tiers"], cost={"usd_per_answer": [1.0, 1.0]})
-    refuse(toy_artifact_copy, "to p_pass and answer of 2 tiers")
+    decision = document["decision"] | {"reference": "medium"}
+    cost = {"usd_per_answer": [1.0, 1.0]}
+    reseal(toy_artifact_copy, tiers=document["tiers"], cost=cost, decision=decision)
+    refuse(toy_artifact_copy, "to p_pass, spread and answer of 2 tiers")
 
 
 @pytest.mark.parametrize("name", ["nowhere", "x" * 5000, "a/b/c", "\x00", "\ud800"])

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from toys import reseal
+from toys import CERTIFICATE, reseal
 
 from router import Policy, Router, __version__
+from router.policy import ASKS
 
 PRIVATE = "confidential zebra"  # stands in the prompts here, and in no error
 
@@ -51,10 +52,26 @@ def refused(run: Run, code: int, *words: str) -> None:
 def test_route_answers_in_words(cli: Cli, model: tuple[str, str]) -> None:
     run = cli("route", "hello", "--epsilon", "1", *model)
     assert (0, "") == (run.code, run.err)
-    first, *bars, last = run.out.splitlines()
-    assert first.startswith("small (tiny-1): sufficient, ")
+    first, *bars, cost, last = run.out.splitlines()
+    assert "small (tiny-1): sufficient, it saves more than its expected loss is worth" == first
     assert [" > small", "   mediu", "   large"] == [bar[:8] for bar in bars]
-    assert re.fullmatch(r"   expected cost \$0\.0000\d\d, novelty 0\.\d{3}, model tw-toy", last)
+    assert re.fullmatch(
+        r"   expected cost \$0\.0000\d\d, saves \$0\.00\d{4} against large \(\d\d\.\d%\)", cost
+    )
+    assert re.fullmatch(r"   novelty 0\.\d{3}, model tw-toy", last)
+
+
+def test_the_saving_is_that_of_the_decision(cli: Cli, model: tuple[str, str], toy_router: Router) -> None:
+    decision = toy_router.route("hello", Policy(epsilon=1.0))
+    *_, cost, _ = cli("route", "hello", "--epsilon", "1", *model).out.splitlines()
+    saved = decision.tier_cost_usd[-1] - decision.expected_cost_usd
+    assert saved == decision.saving_usd
+    assert f"saves ${saved:.6f} against large ({saved / decision.tier_cost_usd[-1]:.1%})" in cost
+
+
+def test_the_top_tier_saves_nothing_and_says_nothing(cli: Cli, model: tuple[str, str]) -> None:
+    *_, cost, _ = cli("route", "hello", "--floor", "large", *model).out.splitlines()
+    assert re.fullmatch(r"   expected cost \$0\.00\d{4}", cost)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +83,12 @@ def test_route_answers_in_words(cli: Cli, model: tuple[str, str]) -> None:
         (["--floor", "medium", "--ceiling", "medium"], Policy(floor="medium", ceiling="medium")),
         (["--allow", "small, large"], Policy(allow=("small", "large"))),
         (["--max-cost-usd", "1e-4"], Policy(max_cost_usd=1e-4)),
+        (["--preset", "saver"], Policy(preset="saver")),
+        (["--max-regret", "0.1", "--slice", "task=sums"], Policy(max_regret=0.1, slice="task=sums")),
+        (["--min-quality", "0.9"], Policy(min_quality=0.9)),
+        (["--budget", "0.002"], Policy(budget=0.002)),
+        (["--budget", "1e-9"], Policy(budget=1e-9)),
+        (["--needs", "json"], Policy(needs=("json",))),
         (["--max-cost-usd", "5e-3", "--epsilon", "0"], Policy(max_cost_usd=5e-3, epsilon=0.0)),
     ],
 )
@@ -84,6 +107,11 @@ def test_route_gives_the_routers_decision_as_json(
         (["--needs", "json"], {"needs": ["json"]}, "capability"),
         (["--needs", "tools, json"], {"needs": ["tools", "json"]}, "capability"),
         (["--context-tokens", "0"], {"context_tokens": 0}, "sufficient"),
+        (
+            ["--context-tokens", "900", "--cached-tokens", "800"],
+            {"context_tokens": 900, "cached_tokens": 800},
+            "sufficient",
+        ),
         (["--context-tokens", "1001"], {"context_tokens": 1001}, "context"),
         (
             ["--needs", "tools", "--context-tokens", "5000"],
@@ -111,8 +139,8 @@ def test_route_takes_what_a_call_needs(
 
 def test_a_tier_passed_over_for_its_cost_is_said_in_words(cli: Cli, model: tuple[str, str]) -> None:
     run = cli("route", "hello", "--epsilon", "0", "--max-cost-usd", "0.0001", *model)
-    first, *bars, _ = run.out.splitlines()
-    assert "small (tiny-1): cost, the tier preferred is expected to cost more than max_cost_usd" == first
+    first, *bars, _, _ = run.out.splitlines()
+    assert "small (tiny-1): cost, a dearer tier is more than max_cost_usd or the budget allows" == first
     costs = [float(bar.rpartition("$")[2]) for bar in bars]
     assert sorted(costs) == costs
     assert costs[0] < 0.0001 < costs[1]
@@ -185,9 +213,12 @@ def test_one_prompt_is_expected(cli: Cli, model: tuple[str, str]) -> None:
         (["--ceiling", "none"], ["unknown tier 'none'"]),
         (["--allow", "small,,large"], ["unknown tier ''"]),
         (["--floor", "large", "--ceiling", "small"], ["floor large is dearer than ceiling small"]),
-        (["--epsilon", "nan"], ["epsilon is a number from 0 to 1; found nan"]),
+        (["--epsilon", "nan"], ["epsilon is a finite number, 0 or more; found nan"]),
         (["--max-regret", "5"], ["max_regret is a number from 0 to 1; found 5.0"]),
-        (["--max-regret", "0", "--epsilon", "0"], ["found both"]),
+        (["--max-regret", "0", "--epsilon", "0"], ["found max_regret and epsilon; keep one"]),
+        (["--preset", "savr"], ["did you mean saver?"]),
+        (["--slice", "task=sums"], ["add one of them"]),
+        (["--cached-tokens", "-1"], ["cached_tokens", "found -1"]),
         (["--epsilon", "little"], ["invalid float value"]),
         (["--max-cost-usd", "0"], ["max_cost_usd is a number of USD above 0; found 0.0"]),
         (["--max-cost-usd", "inf"], ["above 0; found inf"]),
@@ -201,6 +232,29 @@ def test_a_policy_that_does_not_fit_is_refused(
     cli: Cli, model: tuple[str, str], options: list[str], words: list[str]
 ) -> None:
     refused(cli("route", PRIVATE, *options, *model), 2, *words)
+
+
+def test_a_policy_is_read_from_a_file(
+    cli: Cli, model: tuple[str, str], toy_router: Router, tmp_path: Path
+) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text('preset = "saver"\nallow = ["small", "large"]\n', encoding="utf-8")
+    run = cli("route", PRIVATE, "--json", "--policy", str(path), "--floor", "small", *model)
+    assert (0, "") == (run.code, run.err)
+    expected = Policy(preset="saver", allow=("small", "large"), floor="small")
+    assert toy_router.route(PRIVATE, expected).to_dict() == json.loads(run.out)
+    both = cli("route", PRIVATE, "--policy", str(path), "--preset", "safe", *model)
+    refused(both, 2, f"preset is in policy file {path} and in --preset; drop one")
+    path.write_text("max_regret = 2\n", encoding="utf-8")
+    for command in (["route", PRIVATE], ["serve", "--port", "0"]):
+        refused(cli(*command, "--policy", str(path), *model), 3, f"policy file {path}: max_regret", "found 2")
+
+
+def test_help_says_what_each_field_asks(cli: Cli) -> None:
+    words = " ".join(cli("route", "--help").out.split())
+    for name, asked in ASKS.items():
+        assert f"--{name.replace('_', '-')} {asked.unit}" in words
+        assert asked.text in words
 
 
 def test_a_model_that_is_not_there_is_refused(cli: Cli, tmp_path: Path) -> None:
@@ -248,7 +302,14 @@ def test_a_slip_at_the_keyboard_repeats_no_prompt(cli: Cli, arguments: list[str]
 def test_inspect_describes_a_verified_model(cli: Cli, toy_artifact: Path) -> None:
     run = cli("inspect", str(toy_artifact))
     assert (0, "") == (run.code, run.err)
-    for word in ("tw-toy", "fitted 2025-01-31", str(toy_artifact), "verified", "tiny-1, tiny-2", "5.0%"):
+    for word in (
+        "tw-toy",
+        "fitted 2025-01-31",
+        str(toy_artifact),
+        "verified",
+        "tiny-1, tiny-2",
+        "at most 5%",
+    ):
         assert word in run.out
 
 
@@ -259,7 +320,7 @@ def test_inspect_gives_the_manifest_as_json(cli: Cli, toy_artifact: Path) -> Non
 
 
 def test_inspect_without_a_certificate_says_so(cli: Cli, toy_artifact_copy: Path) -> None:
-    reseal(toy_artifact_copy, certificate={"delta": 0.05, "n": 12, "table": []})
+    reseal(toy_artifact_copy, certificate=CERTIFICATE | {"n": 12, "table": [], "quality": [], "slices": []})
     run = cli("inspect", str(toy_artifact_copy))
     assert (0, "") == (run.code, run.err)
     assert "Certificate: none" in run.out

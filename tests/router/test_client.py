@@ -33,6 +33,7 @@ DECISION: dict[str, Any] = {
     "novelty": 0.12,
     "model_id": "tw-toy",
     "tier_cost_usd": [0.0001, 0.0004, 0.002],
+    "saving_usd": 0.0019,
     "tiers": ["small", "medium", "large"],
 }
 
@@ -582,6 +583,7 @@ def test_an_answer_that_lacks_a_field_is_refused(stand: Callable[..., Stand], na
         {"model": "\x1b[2J"},
         {"model_id": {"a": 1}},
         {"novelty": "0"},
+        {"saving_usd": None},
     ],
     ids=short,
 )
@@ -603,7 +605,7 @@ def test_the_client_loads_no_server(python: Callable[..., Any]) -> None:
 
 
 def test_a_decision_is_what_the_annotations_say() -> None:
-    assert {*Decision.__annotations__} | {"tiers", "request_id"} == {*DECISION}
+    assert {*Decision.__annotations__} | {"saving_usd", "tiers", "request_id"} == {*DECISION}
 
 
 # The server itself

@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
 
-from router import Decision, Reason, Router
+from router import Decision, Policy, Reason, Router
 from router.cli import _EXPLANATIONS
 
 DECISION = Decision("small", 0, "tiny", (0.5, 0.75), 1, Reason.CEILING, 1e-6, 0.25, "tw-1", (1e-6, 2e-6))
@@ -48,6 +48,7 @@ def test_the_dictionary_is_plain_data() -> None:
         "novelty": 0.25,
         "model_id": "tw-1",
         "tier_cost_usd": [1e-6, 2e-6],
+        "saving_usd": 1e-6,
     }
     found = DECISION.to_dict()
     assert expected == found
@@ -60,9 +61,17 @@ def test_the_dictionary_is_plain_data() -> None:
 def test_a_real_decision_is_ready_for_json(toy_router: Router, prompt: str) -> None:
     found = toy_router.route(prompt).to_dict()
     assert found == json.loads(json.dumps(found, allow_nan=False))
-    expected = [str, int, str, list, int, str, float, float, str, list]
+    expected = [str, int, str, list, int, str, float, float, str, list, float]
     assert expected == [type(value) for value in found.values()]
     assert {float} == set(map(type, [*found["p_pass"], *found["tier_cost_usd"]]))
+
+
+def test_what_is_saved_is_against_the_top_tier(toy_router: Router) -> None:
+    for tier in ("small", "medium", "large"):
+        decision = toy_router.route("Hello", Policy(allow=tier))
+        assert decision.tier_cost_usd[2] - decision.tier_cost_usd[decision.index] == decision.saving_usd
+    assert 0.0 == toy_router.route("Hello", Policy(allow="large")).saving_usd
+    assert -1e-6 == replace(DECISION, tier_cost_usd=(2e-6, 1e-6), expected_cost_usd=2e-6).saving_usd
 
 
 def test_the_reasons_are_closed_and_each_is_explained() -> None:

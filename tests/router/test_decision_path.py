@@ -34,7 +34,15 @@ HARD: list[Any] = [
     [{"role": "user", "content": None}],
     *GOLDEN,
 ]
-POLICIES = [None, Policy(epsilon=0.0), Policy(epsilon=0.3), Policy(max_regret=0.001), Policy(floor="medium")]
+POLICIES = [
+    None,
+    Policy(epsilon=0.0),
+    Policy(epsilon=0.3),
+    Policy(max_regret=0.001),
+    Policy(min_quality=0.9),
+    Policy(budget=0.002),
+    Policy(floor="medium"),
+]
 
 
 @pytest.fixture(scope="module", params=["bare", "worded"])
@@ -72,9 +80,10 @@ def decide(router: Router, prompt: Any, policy: Policy | None) -> Decision:
     """A decision from the reference's row, scored as ONNX Runtime's manual has it."""
     model = router._model
     row = reference.row(model.extractor, prompt).astype(np.float32)
-    p_pass, answer, novelty = model.scorer._session.run(["p_pass", "answer", "novelty"], {"x": row[None]})
-    outputs = tuple(np.concatenate([p_pass[0], answer[0], novelty[0]]).tolist())
-    return model.decide(read_prompt(prompt), outputs, model.resolve(policy or Policy()))
+    names = ["p_pass", "spread", "answer", "novelty"]
+    outputs = model.scorer._session.run(names, {"x": row[None]})
+    said = tuple(np.concatenate([output[0] for output in outputs]).tolist())
+    return model.decide(read_prompt(prompt), said, model.resolve(policy or Policy()))
 
 
 # Rows
@@ -145,8 +154,8 @@ def test_decisions_are_those_of_the_reference(
 ) -> None:
     for prompt, together in zip(prompts, router.route_many(prompts, policy), strict=True):
         expected = decide(router, prompt, policy)
-        assert_alike(router, expected, router.route(prompt, policy), policy)
-        assert_alike(router, expected, together, policy)
+        assert_alike(router, prompt, expected, router.route(prompt, policy), policy)
+        assert_alike(router, prompt, expected, together, policy)
     scores = router.score(prompts)
     np.testing.assert_allclose(
         [decide(router, prompt, None).p_pass for prompt in prompts], scores, rtol=0, atol=TOLERANCE

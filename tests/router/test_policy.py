@@ -1,9 +1,14 @@
-"""The rule and its laws: never dearer for a larger epsilon, never outside what is permitted."""
+"""What may be asked: one schema for Python, HTTP, the command line and TOML, and a sentence for each mistake."""
 
 from __future__ import annotations
 
+import argparse
+import json
 import math
+import pickle
+from dataclasses import fields
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,278 +16,389 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router import Policy, Reason, RequestError
-from router.policy import Bounds, choose, resolve_bounds
+from router import ConfigError, Policy, RequestError, read_policy
+from router.flags import add_policy_flags, read_policy_flags
+from router.policy import ASKS, OBJECTIVES, PRESETS, Bounds, resolve_bounds
+from router.serving.schema import read_request
 
-NAMES = ("small", "medium", "large", "huge", "vast")
-OBSTACLES = (None, None, Reason.CONTEXT, Reason.CAPABILITY, Reason.COST)
-ESCALATIONS = (None, None, Reason.NOVEL, Reason.UNCERTIFIED, Reason.EMPTY)
-# A grid makes ties and losses of exactly epsilon; the rest is any float.
-SHARES = st.one_of(st.integers(0, 8).map(lambda i: i / 8), st.floats(0.0, 1.0))
-FREE = Bounds((0, 1, 2), 0, 2)
+NAMES = ("small", "medium", "large")
+SHARES = ["max_regret", "min_quality"]
+AMOUNTS = ["budget", "max_cost_usd"]
 
-
-@st.composite
-def cases(draw: st.DrawFn) -> dict[str, Any]:
-    n = draw(st.integers(1, len(NAMES)))
-    names = NAMES[:n]
-    floor = draw(st.integers(0, n - 1))
-    ceiling = draw(st.integers(floor, n - 1))
-    allow = draw(st.none() | st.sets(st.integers(0, n - 1), min_size=1))
-    policy = Policy(
-        floor=draw(st.sampled_from([None, names[floor]])),
-        ceiling=draw(st.sampled_from([None, names[ceiling]])),
-        allow=None if allow is None else tuple(names[k] for k in allow),
-    )
-    try:
-        bounds = resolve_bounds(policy, names)
-    except RequestError:
-        bounds = resolve_bounds(Policy(), names)
-    return {
-        "p_pass": draw(st.lists(SHARES, min_size=n, max_size=n)),
-        "bounds": bounds,
-        "obstacles": draw(
-            st.one_of(st.just(()), st.lists(st.sampled_from(OBSTACLES), min_size=n, max_size=n))
-        ),
-        "escalate": draw(st.sampled_from(ESCALATIONS)),
-    }
+# The four ways to state one
 
 
-def able(case: dict[str, Any]) -> list[int]:
-    return [k for k in case["bounds"].permitted if not case["obstacles"] or case["obstacles"][k] is None]
+def from_python(document: dict[str, Any], folder: Path) -> Policy:  # noqa: ARG001 - as the others
+    return Policy(**document)
 
 
-def last_resort(case: dict[str, Any]) -> int:
-    """Return who tries where nobody can: the cheapest of those that merely cost too much, else the dearest."""
-    permitted = case["bounds"].permitted
-    return min((k for k in permitted if case["obstacles"][k] is Reason.COST), default=permitted[-1])
+def from_http(document: dict[str, Any], folder: Path) -> Policy:  # noqa: ARG001 - as the others
+    body = json.loads(json.dumps({"prompt": "x", "policy": document}))
+    asked = read_request(body).policy
+    assert asked is not None
+    return asked.to_policy()
 
 
-def sufficient(p: list[float], tiers: list[int], epsilon: float) -> int:
-    return min(k for k in tiers if max(p[i] for i in tiers) - p[k] <= epsilon)
+def from_toml(document: dict[str, Any], folder: Path) -> Policy:
+    # What JSON holds of numbers, strings and lists of them is TOML, too.
+    lines = [f"{name} = {json.dumps(value)}\n" for name, value in document.items()]
+    (folder / "policy.toml").write_text("".join(lines), encoding="utf-8")
+    return read_policy(folder / "policy.toml")
 
 
-@given(cases(), SHARES)
-def test_the_choice_is_the_definition(case: dict[str, Any], epsilon: float) -> None:
-    p, tiers = case["p_pass"], able(case)
-    if not tiers:
-        expected = last_resort(case)
-    elif case["escalate"] is not None:
-        expected = tiers[-1]
-    else:
-        expected = sufficient(p, tiers, epsilon)
-    index, predicted, _ = choose(epsilon=epsilon, **case)
-    assert expected == index
-    assert sufficient(p, list(range(len(p))), epsilon) == predicted
+def from_flags(document: dict[str, Any], folder: Path) -> Policy:  # noqa: ARG001 - as the others
+    flags = {f"--{name.replace('_', '-')}": value for name, value in document.items()}
+    return parse(*(f"{flag}={','.join(v) if isinstance(v, list) else v}" for flag, v in flags.items()))
 
 
-@given(cases(), SHARES, SHARES)
-def test_a_larger_epsilon_never_picks_a_dearer_tier(case: dict[str, Any], a: float, b: float) -> None:
-    strict, _, _ = choose(epsilon=min(a, b), **case)
-    permissive, _, _ = choose(epsilon=max(a, b), **case)
-    assert strict >= permissive
+def parse(*flags: str) -> Policy:
+    parser = argparse.ArgumentParser()
+    add_policy_flags(parser)
+    return read_policy_flags(parser.parse_args(flags))
 
 
-@given(cases(), SHARES)
-def test_no_choice_leaves_what_is_permitted(case: dict[str, Any], epsilon: float) -> None:
-    index, _, _ = choose(epsilon=epsilon, **case)
-    assert index in case["bounds"].permitted
-    assert case["bounds"].floor <= index <= case["bounds"].ceiling
-    if able(case):
-        assert index in able(case)
+EXAMPLES: list[dict[str, Any]] = [
+    {},
+    {"max_regret": 0.05},
+    {"max_regret": 0, "slice": "task=math"},
+    {"min_quality": 0.98, "floor": "small", "ceiling": "large"},
+    {"budget": 0.002, "max_cost_usd": 1e-5},
+    *({"preset": name} for name in PRESETS),
+    {"preset": "safe", "slice": "feature=ünïcode=1", "allow": ["small", "large"]},
+    {"epsilon": 7.5, "needs": ["json", "tools"]},
+    {"needs": ["vision"], "allow": ["medium"]},
+]
 
 
-@given(cases())
-def test_the_ends_of_epsilon(case: dict[str, Any]) -> None:
-    case |= {"escalate": None, "obstacles": ()}
-    p, permitted = case["p_pass"], case["bounds"].permitted
-    best = max(p[k] for k in permitted)
-    assert next(k for k in permitted if p[k] == best) == choose(epsilon=0.0, **case)[0]
-    assert permitted[0] == choose(epsilon=1.0, **case)[0]
-
-
-@given(cases(), SHARES)
-def test_the_reason_is_true(case: dict[str, Any], epsilon: float) -> None:
-    index, predicted, reason = choose(epsilon=epsilon, **case)
-    p, bounds, obstacles = case["p_pass"], case["bounds"], case["obstacles"]
-    last, tiers = len(p) - 1, able(case)
-    if not tiers:
-        assert obstacles[last_resort(case)] == reason
-    elif case["escalate"] is not None:
-        assert case["escalate"] == reason
-    elif index == predicted:
-        assert (Reason.NEEDED if index == last else Reason.SUFFICIENT) == reason
-    else:
-        # One of the two that the rule looks at was out of reach, and for this reason.
-        best = p.index(max(p))
-        barred = {
-            Reason.FLOOR: lambda k: k < bounds.floor,
-            Reason.CEILING: lambda k: k > bounds.ceiling,
-            Reason.ALLOW: lambda k: bounds.floor <= k <= bounds.ceiling and k not in bounds.permitted,
-            Reason.CONTEXT: lambda k: k in bounds.permitted and obstacles and obstacles[k] == Reason.CONTEXT,
-            Reason.CAPABILITY: lambda k: (
-                k in bounds.permitted and obstacles and obstacles[k] == Reason.CAPABILITY
-            ),
-            Reason.COST: lambda k: k in bounds.permitted and obstacles and obstacles[k] == Reason.COST,
-        }[reason]
-        assert barred(predicted) or barred(best)
-
-
-@given(cases(), SHARES)
-def test_the_ordinary_reasons_mean_the_ordinary_choice(case: dict[str, Any], epsilon: float) -> None:
-    index, predicted, reason = choose(epsilon=epsilon, **case)
-    if reason in (Reason.SUFFICIENT, Reason.NEEDED):
-        assert predicted == index
-    if reason is Reason.FLOOR:
-        assert predicted < index
-    if reason is Reason.SUFFICIENT:
-        assert index < len(case["p_pass"]) - 1
-
-
-@given(cases(), SHARES)
-def test_escalation_never_picks_a_cheaper_tier(case: dict[str, Any], epsilon: float) -> None:
-    escalated, _, _ = choose(epsilon=epsilon, **case)
-    calm, _, _ = choose(epsilon=epsilon, **(case | {"escalate": None}))
-    assert calm <= escalated
-
-
-# What a tier may cost
-
-USD = st.one_of(st.integers(0, 6).map(float), st.floats(0.0, 10.0))
-LIMITS = st.one_of(st.integers(1, 6).map(float), st.floats(1e-9, 10.0))
-
-
-def limited(case: dict[str, Any], usd: list[float], limit: float) -> dict[str, Any]:
-    """Return a case in which tiers above a limit cost too much; what stood in their way before still does."""
-    before = case["obstacles"] or (None,) * len(usd)
-    after = [o or (None if cost <= limit else Reason.COST) for o, cost in zip(before, usd, strict=True)]
-    return case | {"obstacles": after}
-
-
-def without_costs(case: dict[str, Any]) -> dict[str, Any]:
-    return case | {"obstacles": [None if o is Reason.COST else o for o in case["obstacles"]]}
-
-
-@st.composite
-def priced_cases(draw: st.DrawFn) -> tuple[dict[str, Any], list[float]]:
-    case = without_costs(draw(cases()))
-    n = len(case["p_pass"])
-    return case, draw(st.lists(USD, min_size=n, max_size=n))
-
-
-@given(priced_cases(), LIMITS, SHARES)
-def test_the_choice_is_within_the_limit_if_any_choice_is(
-    priced: tuple[dict[str, Any], list[float]], limit: float, epsilon: float
+@pytest.mark.parametrize("document", EXAMPLES, ids=json.dumps)
+@pytest.mark.parametrize("surface", [from_python, from_http, from_toml, from_flags])
+def test_it_is_the_same_policy_however_it_is_stated(
+    surface: Any, document: dict[str, Any], tmp_path: Path
 ) -> None:
-    case, usd = priced
-    index, _, reason = choose(epsilon=epsilon, **limited(case, usd, limit))
-    could = able(case)
-    if any(usd[k] <= limit for k in could):
-        assert usd[index] <= limit
-        assert index in could
-    elif could:  # the cheapest that can serve it, though it costs too much
-        assert (could[0], Reason.COST) == (index, reason)
-    else:  # cost is not what stands in the way
-        assert (case["bounds"].permitted[-1], case["obstacles"][index]) == (index, reason)
-
-
-@given(priced_cases(), LIMITS, SHARES)
-def test_cost_is_the_reason_only_where_a_tier_was_passed_over_for_it(
-    priced: tuple[dict[str, Any], list[float]], limit: float, epsilon: float
-) -> None:
-    case, usd = priced
-    index, _, reason = choose(epsilon=epsilon, **limited(case, usd, limit))
-    passed_over = [k for k in able(case) if usd[k] > limit]
-    if reason is Reason.COST:
-        assert passed_over
-    if not passed_over:  # a limit that excludes nothing changes nothing
-        assert choose(epsilon=epsilon, **case) == choose(epsilon=epsilon, **limited(case, usd, limit))
-    if index != choose(epsilon=epsilon, **case)[0]:
-        assert passed_over
-
-
-@given(priced_cases(), LIMITS, LIMITS, SHARES)
-def test_where_dearer_tiers_cost_more_a_larger_limit_never_picks_a_cheaper_one(
-    priced: tuple[dict[str, Any], list[float]], a: float, b: float, epsilon: float
-) -> None:
-    case, usd = priced
-    usd = sorted(usd)
-    tight, loose = (choose(epsilon=epsilon, **limited(case, usd, limit)) for limit in (min(a, b), max(a, b)))
-    free = choose(epsilon=epsilon, **case)
-    assert tight[0] <= loose[0] <= free[0]
-
-
-def test_where_dearer_tiers_cost_less_a_larger_limit_may_pick_a_cheaper_one() -> None:
-    """A long prompt on a tier with long answers: the order of the ladder is not the order of what it costs."""
-    case = {"p_pass": [0.9, 0.9, 0.9], "bounds": FREE, "escalate": None, "obstacles": ()}
-    usd = [3.0, 2.0, 1.0]
-    found = [choose(epsilon=0.0, **limited(case, usd, limit))[0] for limit in (0.5, 1.0, 2.0, 3.0)]
-    assert [0, 2, 1, 0] == found
-
-
-@given(priced_cases(), LIMITS, SHARES, SHARES)
-def test_within_a_limit_too_a_larger_epsilon_never_picks_a_dearer_tier(
-    priced: tuple[dict[str, Any], list[float]], limit: float, a: float, b: float
-) -> None:
-    case = limited(*priced, limit)
-    strict, permissive = (choose(epsilon=e, **case)[0] for e in (min(a, b), max(a, b)))
-    assert strict >= permissive
-
-
-C, X, T, D = Reason.CAPABILITY, Reason.CONTEXT, None, Reason.COST
+    found = surface(document, tmp_path)
+    expected = Policy(**{k: tuple(v) if isinstance(v, list) else v for k, v in document.items()})
+    assert expected == found
+    assert hash(expected) == hash(found)
+    assert document == found.to_dict()
 
 
 @pytest.mark.parametrize(
-    ("expected", "p_pass", "epsilon", "bounds", "obstacles", "escalate"),
+    ("document", "field"),
     [
-        ((0, 0, Reason.SUFFICIENT), [0.90, 0.92, 0.93], 0.05, FREE, (), None),
-        ((1, 1, Reason.SUFFICIENT), [0.50, 0.90, 0.93], 0.05, FREE, (), None),
-        ((2, 2, Reason.NEEDED), [0.50, 0.60, 0.93], 0.05, FREE, (), None),
-        ((0, 0, Reason.SUFFICIENT), [0.7, 0.7, 0.7], 0.0, FREE, (), None),
-        ((0, 0, Reason.SUFFICIENT), [0.0, 0.0, 0.0], 0.0, FREE, (), None),
-        ((0, 0, Reason.SUFFICIENT), [0.75, 0.5, 1.0], 0.25, FREE, (), None),  # a loss of exactly epsilon
-        ((1, 0, Reason.FLOOR), [0.90, 0.92, 0.93], 0.05, Bounds((1, 2), 1, 2), (), None),
-        ((2, 0, Reason.FLOOR), [0.90, 0.2, 0.93], 0.05, Bounds((1, 2), 1, 2), (), None),
-        ((1, 1, Reason.SUFFICIENT), [0.1, 0.92, 0.93], 0.05, Bounds((1, 2), 1, 2), (), None),
-        ((1, 2, Reason.CEILING), [0.50, 0.60, 0.93], 0.05, Bounds((0, 1), 0, 1), (), None),
-        # The tier chosen was permitted, but the one that it was measured against is not.
-        ((0, 1, Reason.CEILING), [0.60, 0.64, 0.68], 0.05, Bounds((0, 1), 0, 1), (), None),
-        ((2, 1, Reason.ALLOW), [0.1, 0.92, 0.93], 0.05, Bounds((0, 2), 0, 2), (), None),
-        ((0, 1, Reason.ALLOW), [0.60, 0.64, 0.68], 0.05, Bounds((0, 1), 0, 2), (), None),
-        ((1, 0, Reason.CONTEXT), [0.9, 0.9, 0.9], 0.05, FREE, (X, T, T), None),
-        ((2, 0, Reason.CAPABILITY), [0.9, 0.9, 0.9], 0.05, FREE, (C, X, T), None),
-        ((2, 2, Reason.NEEDED), [0.1, 0.9, 1.0], 0.05, FREE, (C, X, T), None),
-        # Nobody can serve it: the dearest permitted tier, with its own obstacle.
-        ((2, 0, Reason.CONTEXT), [0.9, 0.9, 0.9], 0.05, FREE, (C, C, X), None),
-        ((1, 0, Reason.CAPABILITY), [0.9, 0.9, 0.9], 0.05, Bounds((0, 1), 0, 1), (X, C, T), Reason.NOVEL),
-        ((2, 0, Reason.NOVEL), [0.9, 0.9, 0.9], 0.05, FREE, (), Reason.NOVEL),
-        ((2, 0, Reason.UNCERTIFIED), [0.9, 0.9, 0.9], 0.05, FREE, (), Reason.UNCERTIFIED),
-        ((2, 2, Reason.EMPTY), [0.1, 0.1, 0.9], 0.05, FREE, (), Reason.EMPTY),
-        ((1, 0, Reason.NOVEL), [0.9, 0.9, 0.9], 0.05, Bounds((0, 1), 0, 1), (), Reason.NOVEL),
-        ((1, 0, Reason.NOVEL), [0.9, 0.9, 0.9], 0.05, FREE, (T, T, X), Reason.NOVEL),
-        ((0, 0, Reason.NEEDED), [0.3], 0.0, Bounds((0,), 0, 0), (), None),
-        # Cost: passed over, or the least of what is too much.
-        ((1, 2, Reason.COST), [0.50, 0.60, 0.93], 0.05, FREE, (T, T, D), None),
-        ((0, 1, Reason.COST), [0.60, 0.64, 0.68], 0.05, FREE, (T, T, D), None),
-        ((0, 0, Reason.SUFFICIENT), [0.90, 0.92, 0.93], 0.05, FREE, (T, D, D), None),
-        ((0, 0, Reason.COST), [0.90, 0.92, 0.93], 0.05, FREE, (D, D, D), None),
-        ((0, 2, Reason.COST), [0.1, 0.2, 0.9], 0.05, FREE, (D, D, D), Reason.NOVEL),
-        ((1, 2, Reason.COST), [0.1, 0.2, 0.9], 0.05, Bounds((1, 2), 1, 2), (D, D, D), None),
-        ((1, 0, Reason.COST), [0.9, 0.9, 0.9], 0.05, FREE, (C, D, D), None),
-        ((0, 0, Reason.COST), [0.9, 0.9, 0.9], 0.05, FREE, (D, C, X), None),
-        ((0, 0, Reason.NOVEL), [0.9, 0.9, 0.9], 0.05, FREE, (T, D, D), Reason.NOVEL),
-        ((1, 0, Reason.COST), [0.9, 0.9, 0.9], 0.05, FREE, (D, T, T), None),
+        ({"max_regret": 1.5}, "max_regret"),
+        ({"min_quality": -0.1}, "min_quality"),
+        ({"budget": 0}, "budget"),
+        ({"epsilon": -1}, "epsilon"),
+        ({"preset": "savr"}, "preset"),
+        ({"slice": "task=math"}, "slice"),
+        ({"epsilon": 1, "slice": "task=math"}, "slice"),
+        ({"max_regret": 0.1, "slice": "math"}, "slice"),
+        ({"max_regret": 0.1, "preset": "safe"}, "preset"),
+        ({"needs": [""]}, "needs"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("surface", [from_python, from_http, from_toml, from_flags])
+def test_a_mistake_is_one_however_it_is_stated(
+    surface: Any, document: dict[str, Any], field: str, tmp_path: Path
+) -> None:
+    with pytest.raises(Exception, match=field) as caught:
+        surface(document, tmp_path)
+    kinds = {from_python: "RequestError", from_flags: "RequestError", from_toml: "ConfigError"}
+    # Over HTTP a value of its own is a problem already, and what fields are together is the policy's to say.
+    expected = [kinds[surface]] if surface in kinds else ["Problem", "RequestError"]
+    assert caught.type.__name__ in expected
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> dict[str, Any]:
+    share, amount = st.floats(0.0, 1.0), st.floats(1e-9, 1e9)
+    names = st.lists(st.text(min_size=1), min_size=1, max_size=3)
+    objectives: dict[str, st.SearchStrategy[Any]] = {
+        "max_regret": share,
+        "min_quality": share,
+        "budget": amount,
+        "preset": st.sampled_from([*PRESETS]),
+        "epsilon": st.floats(0.0, 1e9),
+    }
+    chosen = draw(st.none() | st.sampled_from([*objectives]))
+    found = {} if chosen is None else {chosen: draw(objectives[chosen])}
+    if chosen in ("max_regret", "preset") and draw(st.booleans()):
+        found["slice"] = f"task={draw(st.text(min_size=1))}"
+    others = {
+        "floor": st.text(),
+        "ceiling": st.text(),
+        "allow": names,
+        "max_cost_usd": amount,
+        "needs": names,
+    }
+    return found | {name: draw(values) for name, values in others.items() if draw(st.booleans())}
+
+
+@given(documents())
+def test_what_is_set_is_what_makes_it_again(document: dict[str, Any]) -> None:
+    policy = Policy.from_mapping(document)
+    assert document == policy.to_dict()
+    assert policy == Policy.from_mapping(json.loads(json.dumps(policy.to_dict())))
+    assert policy == pickle.loads(pickle.dumps(policy))  # noqa: S301 - as a worker gets it
+
+
+def test_each_field_says_what_it_asks_in_a_line() -> None:
+    assert [field.name for field in fields(Policy)] == list(ASKS)
+    assert set(OBJECTIVES) < set(ASKS)
+    texts = [asked.text for asked in ASKS.values()]
+    assert [] == [text for text in texts if not text or "\n" in text or text.endswith(".")]
+    assert len(texts) == len(set(texts))
+
+
+def test_presets_are_promises_from_careful_to_frugal() -> None:
+    assert ["safe", "balanced", "saver"] == list(PRESETS)
+    assert sorted(PRESETS.values()) == list(PRESETS.values())
+    for name, regret in PRESETS.items():
+        assert regret == Policy(preset=name).regret == Policy(max_regret=regret).regret
+    assert None is Policy(min_quality=0.9).regret is Policy().regret
+
+
+# Values
+
+
+@pytest.mark.parametrize("name", SHARES)
+@pytest.mark.parametrize(
+    "value",
+    [math.nan, math.inf, -math.inf, True, False, -0.01, 1.01, 10**400, 10**5000, "0.1", [0.1], 1j, b"1"],
+    ids=lambda value: repr(value)[:20] if value != 10**5000 else "huge",
+)
+def test_a_share_out_of_range_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(RequestError, match=f"^policy: {name} is a number from 0 to 1; found") as caught:
+        Policy(**{name: value})
+    assert name == caught.value.field
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("name", SHARES)
+@pytest.mark.parametrize("value", [0, 0.0, -0.0, 1, 1.0, 0.05, 5e-324, np.float64(0.5), Fraction(1, 3)])
+def test_a_share_in_range_is_taken(name: str, value: Any) -> None:
+    found = getattr(Policy(**{name: value}), name)
+    assert (float(value), float) == (found, type(found))
+
+
+@pytest.mark.parametrize("value", [-1, -5e-324, math.nan, math.inf, True, "1", 10**400], ids=repr)
+def test_an_epsilon_that_is_no_price_is_refused(value: Any) -> None:
+    with pytest.raises(
+        RequestError, match=r"^policy: epsilon is a finite number, 0 or more; found"
+    ) as caught:
+        Policy(epsilon=value)
+    assert "epsilon" == caught.value.field
+
+
+@pytest.mark.parametrize("value", [0, 0.5, 1, 2.5, 1e300, np.float32(4)])
+def test_an_epsilon_may_be_above_one(value: Any) -> None:
+    assert float(value) == Policy(epsilon=value).epsilon
+
+
+@pytest.mark.parametrize("name", AMOUNTS)
+@pytest.mark.parametrize(
+    "value",
+    [0, 0.0, -0.0, -1, -5e-324, math.nan, math.inf, -math.inf, True, False, "0.1", [0.1], 1j, b"1", 10**400],
+    ids=lambda value: repr(value)[:20],
+)
+def test_what_is_no_amount_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(RequestError, match=f"^policy: {name} is a number of USD above 0; found") as caught:
+        Policy(**{name: value})
+    assert name == caught.value.field
+
+
+@pytest.mark.parametrize("name", AMOUNTS)
+@pytest.mark.parametrize(
+    "value", [5e-324, 0.001, 1, 10**12, 1e308, np.float32(0.5), Fraction(1, 3)], ids=repr
+)
+def test_any_amount_is_taken(name: str, value: Any) -> None:
+    assert float(value) == getattr(Policy(**{name: value}), name)
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        ("savr", "did you mean saver?"),
+        ("Safe", "did you mean safe?"),
+        ("balance", "did you mean balanced?"),
+        ("zzz", ""),
+        ("", ""),
+        (5, ""),
+        ([], ""),
     ],
 )
-def test_each_reason_by_hand(
-    expected: tuple[int, int, Reason],
-    p_pass: list[float],
-    epsilon: float,
-    bounds: Bounds,
-    obstacles: tuple[Reason | None, ...],
-    escalate: Reason | None,
-) -> None:
-    assert expected == choose(p_pass, epsilon, bounds, obstacles=obstacles, escalate=escalate)
+def test_a_preset_that_is_none_gets_a_hint(value: Any, hint: str) -> None:
+    with pytest.raises(
+        RequestError, match=r"^policy: preset is one of safe, balanced, saver; found"
+    ) as caught:
+        Policy(preset=value)
+    assert str(caught.value).endswith(f"found {value!r}" + (f" ({hint})" if hint else ""))
+    assert "preset" == caught.value.field
+
+
+@pytest.mark.parametrize("one", OBJECTIVES)
+@pytest.mark.parametrize("other", OBJECTIVES)
+def test_one_thing_is_asked_for(one: str, other: str) -> None:
+    values = {"preset": "safe", "max_regret": 0, "min_quality": 0, "epsilon": 0, "budget": 1}
+    asked: Any = {one: values[one], other: values[other]}
+    if one == other:
+        assert asked == Policy(**asked).to_dict()
+        return
+    with pytest.raises(
+        RequestError, match=r"expected at most one of max_regret, .* and epsilon, found"
+    ) as caught:
+        Policy(**asked)
+    assert caught.value.field in asked
+    assert all(name in str(caught.value).partition("found")[2] for name in asked)
+
+
+@pytest.mark.parametrize("value", ["", "math", "=math", "task=", 5, ["task=math"], b"task=math"], ids=repr)
+def test_a_slice_is_a_kind_and_a_name(value: Any) -> None:
+    with pytest.raises(RequestError, match=r"^policy: slice is a kind and a name, such as task=math; found"):
+        Policy(max_regret=0.1, slice=value)
+
+
+@pytest.mark.parametrize("asked", [{}, {"epsilon": 0.1}, {"min_quality": 0.9}, {"budget": 1}])
+def test_a_slice_is_for_promises_of_regret(asked: dict[str, Any]) -> None:
+    with pytest.raises(RequestError, match="slice says what max_regret or preset is promised for") as caught:
+        Policy(slice="task=math", **asked)
+    assert "slice" == caught.value.field
+
+
+@pytest.mark.parametrize("field", ["floor", "ceiling"])
+@pytest.mark.parametrize("value", [0, 1, b"small", ["small"], True])
+def test_a_tier_is_named(field: str, value: Any) -> None:
+    with pytest.raises(RequestError, match=f"{field} is the name of a tier"):
+        Policy(**{field: value})
+
+
+@pytest.mark.parametrize("allow", [[], (), set(), {}])
+def test_something_is_allowed(allow: Any) -> None:
+    with pytest.raises(RequestError, match="at least one"):
+        Policy(allow=allow)
+
+
+@pytest.mark.parametrize("field", ["allow", "needs"])
+@pytest.mark.parametrize("value", [[0], ["small", None], b"small", [["small"]], 5], ids=repr)
+def test_a_list_is_of_names(field: str, value: Any) -> None:
+    with pytest.raises(RequestError, match=f"^policy: {field} is a list of .*; found") as caught:
+        Policy(**{field: value})
+    assert field == caught.value.field
+
+
+@pytest.mark.parametrize("field", ["allow", "needs"])
+@pytest.mark.parametrize(
+    "value", [["large"], ("large",), {"large"}, frozenset(["large"]), "large", {"large": 1}]
+)
+def test_a_list_is_any_iterable_of_names(field: str, value: Any) -> None:
+    assert ("large",) == getattr(Policy(**{field: value}), field)
+
+
+@pytest.mark.parametrize("needs", [None, [], (), set(), np.array([])], ids=repr)
+def test_nothing_may_be_needed(needs: Any) -> None:
+    assert Policy() == Policy(needs=needs)
+    assert {} == Policy(needs=needs).to_dict()
+
+
+def test_a_policy_is_a_value() -> None:
+    one, other = Policy(epsilon=0, allow=["small", "large"]), Policy(epsilon=0.0, allow=("small", "large"))
+    assert one == other
+    assert 1 == len({one, other})
+    assert Policy() != Policy(epsilon=0.0)
+    assert Policy() != Policy(max_regret=0.0)
+    assert Policy(max_cost_usd=1) == Policy(max_cost_usd=1.0) != Policy()
+    with pytest.raises(AttributeError):
+        one.epsilon = 0.5  # type: ignore[misc]
+    assert not hasattr(one, "__dict__")
+
+
+def test_the_first_fields_may_stand_in_their_old_places() -> None:
+    expected = Policy(epsilon=0.1, floor="small", ceiling="large", allow=("small",), max_cost_usd=1.0)
+    assert expected == Policy(None, 0.1, "small", "large", ("small",), 1.0)
+
+
+# Documents
+
+
+@pytest.mark.parametrize(
+    ("document", "words", "field"),
+    [
+        ({"max_regert": 0.1}, ["unknown field 'max_regert' (did you mean max_regret?)", *ASKS], "max_regert"),
+        ({"zzzz": 0.1}, ["unknown field 'zzzz'; known fields"], "zzzz"),
+        ({5: 0.1}, ["unknown field 5; known fields"], None),
+        ({"x" * 500: 0.1}, ["unknown field", "...", "known fields"], "x" * 500),
+        ({"budget": "cheap"}, ["budget is a number of USD above 0; found 'cheap'"], "budget"),
+        ([], ["expected fields such as max_regret, found []"], None),
+        ("max_regret", ["expected fields such as max_regret, found 'max_regret'"], None),
+        (None, ["found None"], None),
+    ],
+)
+def test_a_document_is_read_strictly(document: Any, words: list[str], field: str | None) -> None:
+    with pytest.raises(RequestError) as caught:
+        Policy.from_mapping(document, "the policy of this test")
+    assert str(caught.value).startswith("the policy of this test: ")
+    assert [] == [word for word in words if word not in str(caught.value)]
+    assert field == caught.value.field
+
+
+def test_none_is_a_field_that_is_not_there() -> None:
+    assert Policy() == Policy.from_mapping(dict.fromkeys(ASKS))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"max_regret = ", ["not valid TOML"]),
+        (b"max_regret: 0.1", ["not valid TOML"]),
+        (b"a = " + b"[" * 5000, ["not valid TOML"]),
+        (b"max_regret = 0.1\nmax_regret = 0.2", ["not valid TOML"]),
+        (b"preset = '\xff'", ["expected UTF-8", "byte 10"]),
+        ("preset = 'safe'".encode("utf-16"), ["expected UTF-8"]),
+        (b"max_regret = 2", ["max_regret is a number from 0 to 1; found 2"]),
+        (b"max_regret = '0.1'", ["found '0.1'"]),
+        (b"max_regret = " + b"9" * 5000, ["not valid TOML"]),
+        (b"max_regret = nan", ["found nan"]),
+        (b"maxregret = 0.1", ["did you mean max_regret?"]),
+        (b"[policy]\nmax_regret = 0.1", ["unknown field 'policy'; known fields"]),
+        (b"preset = 'safe'\nbudget = 1", ["found budget and preset; keep one"]),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_file_that_is_wrong_is_named(content: bytes, words: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        read_policy(path)
+    assert str(caught.value).startswith(f"policy file {path}: ")
+    assert [] == [word for word in words if word not in str(caught.value)]
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.toml", tmp_path, "a\0b"):
+        with pytest.raises(ConfigError, match=r"cannot be read .*; check the path"):
+            read_policy(path)
+
+
+def test_an_empty_file_asks_for_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text("# the default\n", encoding="utf-8")
+    assert Policy() == read_policy(str(path))
+
+
+def test_flags_add_to_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text('preset = "safe"\nneeds = ["json"]\n', encoding="utf-8")
+    file = f"--policy={path}"
+    assert Policy(preset="safe", needs=("json",)) == parse(file)
+    assert Policy(preset="safe", needs=("json",), ceiling="large") == parse(file, "--ceiling=large")
+    with pytest.raises(RequestError, match=r"needs is in policy file .*policy.toml and in --needs; drop one"):
+        parse(file, "--needs=tools")
+    with pytest.raises(RequestError, match=r"policy file .* and the flags: .* found max_regret and preset"):
+        parse(file, "--max-regret=0.1")
+
+
+# On a ladder
 
 
 @pytest.mark.parametrize(
@@ -299,7 +415,7 @@ def test_each_reason_by_hand(
     ],
 )
 def test_names_become_positions(expected: Bounds, policy: Policy) -> None:
-    assert expected == resolve_bounds(policy, NAMES[:3])
+    assert expected == resolve_bounds(policy, NAMES)
 
 
 @pytest.mark.parametrize(
@@ -316,84 +432,19 @@ def test_names_become_positions(expected: Bounds, policy: Policy) -> None:
 )
 def test_names_that_do_not_fit_are_refused(words: list[str], policy: Policy) -> None:
     with pytest.raises(RequestError) as caught:
-        resolve_bounds(policy, NAMES[:3])
+        resolve_bounds(policy, NAMES)
     assert [] == [word for word in words if word not in str(caught.value)]
 
 
 def test_a_name_unlike_any_gets_no_hint() -> None:
     with pytest.raises(RequestError, match="known tiers") as caught:
-        resolve_bounds(Policy(floor="gpt-zz"), NAMES[:3])
+        resolve_bounds(Policy(floor="gpt-zz"), NAMES)
     assert "did you mean" not in str(caught.value)
-
-
-@pytest.mark.parametrize("name", ["max_regret", "epsilon"])
-@pytest.mark.parametrize(
-    "value",
-    [math.nan, math.inf, -math.inf, True, False, -0.01, 1.01, 10**400, "0.1", [0.1], 1j, b"1"],
-    ids=repr,
-)
-def test_a_share_out_of_range_is_refused(name: str, value: Any) -> None:
-    with pytest.raises(RequestError, match=f"{name} is a number from 0 to 1; found"):
-        Policy(**{name: value})
-
-
-@pytest.mark.parametrize("name", ["max_regret", "epsilon"])
-@pytest.mark.parametrize("value", [0, 0.0, -0.0, 1, 1.0, 0.05, 5e-324, np.float64(0.5)])
-def test_a_share_in_range_is_taken(name: str, value: float) -> None:
-    assert value == getattr(Policy(**{name: value}), name)
-
-
-@pytest.mark.parametrize("value", [0.0, 0.05])
-def test_one_of_regret_and_epsilon(value: float) -> None:
-    with pytest.raises(RequestError, match="found both"):
-        Policy(max_regret=value, epsilon=value)
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        0,
-        0.0,
-        -0.0,
-        -1,
-        -5e-324,
-        math.nan,
-        math.inf,
-        -math.inf,
-        True,
-        False,
-        "0.1",
-        [0.1],
-        1j,
-        b"1",
-        -(10**400),
-    ],
-    ids=lambda value: repr(value)[:20],
-)
-def test_a_limit_that_is_no_amount_is_refused(value: Any) -> None:
-    with pytest.raises(RequestError, match="max_cost_usd is a number of USD above 0; found") as caught:
-        Policy(max_cost_usd=value)
-    assert "max_cost_usd" == caught.value.field
-
-
-@pytest.mark.parametrize(
-    "value",
-    [5e-324, 0.001, 1, 10**12, 1e308, np.float64(0.5), np.float32(0.5), Fraction(1, 3), 10**400],
-    ids=lambda value: repr(value)[:20],
-)
-def test_a_limit_is_any_amount(value: Any) -> None:
-    assert value == Policy(max_cost_usd=value).max_cost_usd
 
 
 @pytest.mark.parametrize(
     ("field", "ask"),
     [
-        ("max_regret", {"max_regret": 2}),
-        ("epsilon", {"epsilon": -1}),
-        ("epsilon", {"epsilon": 0, "max_regret": 0}),
-        ("floor", {"floor": 1}),
-        ("ceiling", {"ceiling": b"large"}),
-        ("allow", {"allow": []}),
         ("floor", {"floor": "smal"}),
         ("ceiling", {"ceiling": "smal"}),
         ("allow", {"allow": ["small", "smal"]}),
@@ -403,41 +454,9 @@ def test_a_limit_is_any_amount(value: Any) -> None:
 )
 def test_an_error_names_its_field(field: str, ask: dict[str, Any]) -> None:
     with pytest.raises(RequestError) as caught:
-        resolve_bounds(Policy(**ask), NAMES[:3])
+        resolve_bounds(Policy(**ask), NAMES)
     assert field == caught.value.field
 
 
 def test_an_error_of_another_kind_names_none() -> None:
     assert RequestError("x").field is None
-
-
-@pytest.mark.parametrize("field", ["floor", "ceiling"])
-@pytest.mark.parametrize("value", [0, 1, b"small", ["small"], True])
-def test_a_tier_is_named(field: str, value: Any) -> None:
-    with pytest.raises(RequestError, match=f"{field} is the name of a tier"):
-        Policy(**{field: value})
-
-
-@pytest.mark.parametrize("allow", [[], (), set(), {}, [0], ["small", None], b"small", [["small"]]])
-def test_allow_is_a_list_of_names(allow: Any) -> None:
-    with pytest.raises(RequestError, match="at least one"):
-        Policy(allow=allow)
-
-
-@pytest.mark.parametrize(
-    "allow", [["large"], ("large",), {"large"}, frozenset(["large"]), "large", {"large": 1}, iter(["large"])]
-)
-def test_allow_is_any_iterable_of_names(allow: Any) -> None:
-    assert ("large",) == Policy(allow=allow).allow
-
-
-def test_a_policy_is_a_value() -> None:
-    one, other = Policy(epsilon=0, allow=["small", "large"]), Policy(epsilon=0.0, allow=("small", "large"))
-    assert one == other
-    assert 1 == len({one, other})
-    assert Policy() != Policy(epsilon=0.0)
-    assert Policy() != Policy(max_regret=0.0)
-    assert Policy(max_cost_usd=1) == Policy(max_cost_usd=1.0) != Policy()
-    with pytest.raises(AttributeError):
-        one.epsilon = 0.5  # type: ignore[misc]
-    assert not hasattr(one, "__dict__")

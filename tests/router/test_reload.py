@@ -16,7 +16,15 @@ from toys import GOLDEN, WORDS, reseal, write_artifact
 from router import ArtifactError, Decision, Policy, RequestError, Router
 
 PROMPTS: list[Any] = [" ".join(WORDS[i : i + 1 + i % 5]) + "?" * (i % 3) for i in range(len(WORDS))] + GOLDEN
-POLICIES = [None, Policy(epsilon=0.2), Policy(max_regret=0.05), Policy(max_regret=0.001)]
+POLICIES = [
+    None,
+    Policy(epsilon=0.2),
+    Policy(max_regret=0.05),
+    Policy(max_regret=0.001),
+    Policy(min_quality=0.9),
+    Policy(budget=0.003),
+    Policy(preset="saver", slice="task=sums"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +42,15 @@ def second(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tier |= {"name": name, "input_usd_per_mtok": 3 * tier["input_usd_per_mtok"]}
         tier.pop("models", None)
         tier["model"] = f"{name}-1"
-    for row in document["certificate"]["table"]:
+    certificate = document["certificate"]
+    for row in (*certificate["table"], *certificate["quality"], *certificate["slices"][0]["table"]):
         row["epsilon"] *= 2
     reseal(
         folder,
         model_id="tw-second",
         tiers=document["tiers"],
         certificate=document["certificate"],
-        decision=document["decision"] | {"default_epsilon": 0.2},
+        decision=document["decision"] | {"default_epsilon": 0.2, "reference": "maxi"},
     )
     return folder
 

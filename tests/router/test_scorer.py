@@ -39,8 +39,9 @@ def rows(router: Router) -> NDArray[np.float32]:
 
 
 def assert_outputs(scorer: Scorer, row: NDArray[np.float32], outputs: tuple[float, ...]) -> None:
-    p_pass, answer, novelty = scorer.score(row[None])
-    np.testing.assert_allclose([*p_pass[0], *answer[0], novelty[0]], outputs, rtol=0, atol=1e-5)
+    said = scorer.score(row[None])
+    expected = [*said.p_pass[0], *said.spread[0], *said.answer[0], said.novelty[0]]
+    np.testing.assert_allclose(expected, outputs, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("factor", [1e-6, 0.01, 1.0, 3.7, 1e6])
@@ -51,7 +52,7 @@ def test_a_slot_says_what_the_session_says(scorer: Scorer, rows: NDArray[np.floa
         slot.row[:] = row
         slot.row[:DIMENSION] *= factor
         outputs = slot.run()
-        assert (7, float) == (len(outputs), type(outputs[0]))
+        assert (10, float) == (len(outputs), type(outputs[0]))
         assert_outputs(scorer, row, outputs)
         assert_outputs(scorer, slot.row, outputs)
 

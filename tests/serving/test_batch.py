@@ -76,7 +76,7 @@ def test_what_is_wrong_with_an_item_is_told_with_the_item(client: Client) -> Non
     results = answer.json()["results"]
     assert 2 * len(WRONG) == len(results)
     for i, (_, name, status, pointer) in enumerate(WRONG):
-        assert (2 * i, "small") == (results[2 * i]["item"], results[2 * i]["tier"])
+        assert (2 * i, "medium") == (results[2 * i]["item"], results[2 * i]["tier"])
         check_error(results[2 * i + 1], 2 * i + 1, name, status, pointer)
 
 
@@ -90,7 +90,7 @@ def test_all_items_may_be_wrong(client: Client) -> None:
 def test_batches_of_any_size_up_to_the_limit(client: Client, n: int) -> None:
     results = client.batch(*[GOOD] * n).json()["results"]
     assert list(range(n)) == [result["item"] for result in results]
-    assert {"small"} == {result["tier"] for result in results}
+    assert {"medium"} == {result["tier"] for result in results}
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_results_are_counted(client: Client) -> None:
     client.batch(GOOD, {}, GOOD, {"prompt": ""}, 5)
     client.stream(GOOD, {}, b"{\n", GOOD, b"\xff\n")
     counted = client.counted_since(before)
-    assert 4 == counted['tierwise_decisions_total{reason="sufficient",tier="small"}']
+    assert 4 == counted['tierwise_decisions_total{reason="sufficient",tier="medium"}']
     assert 1 == counted['tierwise_decisions_total{reason="empty",tier="large"}']
     assert 3 == counted['tierwise_errors_total{type="invalid-request"}']
     assert 1 == counted['tierwise_errors_total{type="malformed-json"}']
@@ -137,7 +137,7 @@ def test_each_line_gets_its_line(client: Client) -> None:
     assert "x-request-id" in answer.headers
     results = answer.lines()
     assert [0, 1, 2] == [result["item"] for result in results]
-    assert ["small", "large", "small"] == [result["tier"] for result in results]
+    assert ["medium", "large", "medium"] == [result["tier"] for result in results]
     alone = client.batch(GOOD, {"prompt": ""}, GOOD).json()["results"]
     assert [set(result) for result in alone] == [set(result) for result in results]
 
@@ -160,7 +160,7 @@ def test_what_is_wrong_with_a_line_is_told_in_its_place(client: Client) -> None:
     sent = [part for line, *_ in lines for part in (GOOD, line)]
     results = client.stream(*sent, GOOD).lines()
     assert 2 * len(lines) + 1 == len(results)
-    assert {"small"} == {result["tier"] for result in results[::2]}
+    assert {"medium"} == {result["tier"] for result in results[::2]}
     assert list(range(0, len(results), 2)) == [result["item"] for result in results[::2]]
     for i, (_, name, status, pointer) in enumerate(lines):
         check_error(results[2 * i + 1], 2 * i + 1, name, status, pointer)
@@ -183,7 +183,7 @@ def test_lines_may_end_in_many_ways(client: Client, n: int, body: bytes) -> None
     results = client.stream(body).lines() if n else []
     assert 200 == client.stream(body).status
     assert (b"" == client.stream(body).body) == (n == 0)
-    assert [(i, "small") for i in range(n)] == [(result["item"], result["tier"]) for result in results]
+    assert [(i, "medium") for i in range(n)] == [(result["item"], result["tier"]) for result in results]
 
 
 HEAD = ("POST", "/v1/route/batch", f"Content-Type: {NDJSON}")
@@ -210,10 +210,10 @@ def test_a_line_may_be_as_long_as_the_limit_and_no_longer(client: Client) -> Non
     assert LIMIT == len(json.dumps(longest))
     # The longer one twice: whole, and as the last line, which has no end.
     results = client.stream(longest, longer, GOOD, longest, GOOD, json.dumps(longer).encode()).lines()
-    assert ["context", "too-large", "small", "context", "small", "too-large"] == [
+    assert ["context", "too-large", "medium", "context", "medium", "too-large"] == [
         result["error"]["type"].rpartition(":")[2]
         if "error" in result
-        else result["tier"] if result["tier"] == "small" else result["reason"]
+        else result["tier"] if result["tier"] == "medium" else result["reason"]
         for result in results
     ]  # fmt: skip
     assert list(range(6)) == [result["item"] for result in results]
@@ -262,7 +262,7 @@ def test_a_line_that_is_too_long_is_told_before_it_ends(client: Client) -> None:
         for _ in range(50):
             send(b"x" * 60_000)
         send(b'"}\n{"prompt":"hello"}\n')
-        assert (1, "small") == (lambda result: (result["item"], result["tier"]))(
+        assert (1, "medium") == (lambda result: (result["item"], result["tier"]))(
             json.loads(response.readline())
         )
         connection.sendall(b"0\r\n\r\n")

@@ -18,6 +18,7 @@ from served import serve
 from wire import JSON, NDJSON, PROBLEM, Answer, Client
 
 from router import Reason, Router
+from router.policy import OBJECTIVES
 from router.serving.gate import ENDPOINTS
 from router.serving.problems import PROBLEMS
 
@@ -126,13 +127,16 @@ def examples(node: Any, path: str = "#") -> Iterator[tuple[str, dict[str, Any], 
 
 def test_examples_are_of_their_schemas_and_are_answered(document: dict[str, Any], client: Client) -> None:
     found = list(examples(document["components"]["schemas"]))
-    requests, answers = {"#/RouteRequest", "#/BatchRequest"}, {"#/DecisionAnswer", "#/ProblemAnswer"}
+    requests = {"#/RouteRequest", "#/BatchRequest", "#/PolicyRequest"}
+    answers = {"#/DecisionAnswer", "#/ProblemAnswer"}
     assert requests | answers == {place for place, _, _ in found}
     for place, schema, value in found:
         assert validator(document, schema).is_valid(value), place
         if place in answers:
             continue
-        answer = client.post("/v1/route" if place == "#/RouteRequest" else "/v1/route/batch", value)
+        if place == "#/PolicyRequest":
+            value = {"prompt": "hello", "policy": value}
+        answer = client.post("/v1/route/batch" if place == "#/BatchRequest" else "/v1/route", value)
         assert 200 == answer.status
         assert b'"error"' not in answer.body
 
@@ -253,7 +257,11 @@ def narrowed(document: dict[str, Any], *, keys: bool) -> dict[str, Any]:
         "minItems": 1,
         "maxItems": 100,
     }
-    del policy["epsilon"]  # not together with max_regret
+    for field in OBJECTIVES[1:]:  # not together with the first
+        del policy[field]
+    policy["slice"] = {"type": "null"}  # not without it
+    # No more than the whole input has, which another field or the prompt says.
+    found["components"]["schemas"]["RouteRequest"]["properties"]["cached_tokens"] = {"enum": [0, None]}
     batch = found["paths"]["/v1/route/batch"]["post"]
     del batch["requestBody"]["content"][NDJSON]
     del batch["responses"]["200"]["content"][NDJSON]

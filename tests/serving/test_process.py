@@ -41,10 +41,10 @@ from router import Router
 
 load = Router.load
 
-def wait_and_load(location=None):
+def wait_and_load(location=None, policy=None):
     while not os.path.exists(os.environ["GATE"]):
         time.sleep(0.02)
-    return load(location)
+    return load(location, policy)
 
 Router.load = staticmethod(wait_and_load)
 """

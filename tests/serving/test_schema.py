@@ -10,8 +10,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from wire import MARKER, Client, refused
 
+from router.policy import ASKS, PRESETS
 from router.serving.problems import Problem
-from router.serving.schema import RouteRequest, read_batch, read_request
+from router.serving.schema import PolicyRequest, RouteRequest, read_batch, read_request
 
 PROMPT = {"prompt": MARKER}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:,"}}
@@ -55,9 +56,21 @@ def policy(**fields: Any) -> dict[str, Any]:
         policy(max_cost_usd=5e-324),
         policy(max_cost_usd=1),
         policy(max_cost_usd=1e308),
-        policy(max_regret=None, epsilon=None, floor=None, ceiling=None, allow=None, max_cost_usd=None),
+        policy(epsilon=1.01),
+        policy(epsilon=1e300),
+        policy(min_quality=1),
+        policy(budget=5e-324),
+        policy(budget=1e308, needs=["json"]),
+        *(policy(preset=name) for name in PRESETS),
+        policy(preset="safe", slice="task=sums"),
+        policy(max_regret=0.1, slice="task=none of them"),
+        policy(needs=[]),
+        policy(**dict.fromkeys(ASKS)),
         {**PROMPT, "context_tokens": 0},
         {**PROMPT, "context_tokens": 10**12},
+        {**PROMPT, "context_tokens": 10, "cached_tokens": 10},
+        {**PROMPT, "cached_tokens": 0},
+        {**PROMPT, "cached_tokens": None},
         {**PROMPT, "context_tokens": 3.0},  # a whole number, as JSON Schema has it
         {**PROMPT, "needs": []},
         {**PROMPT, "needs": ["json", "json", "x" * 64, *"abcdefghijklm"]},
@@ -89,14 +102,20 @@ TAKES = {  # field, and which of these it takes
     "tools": {"null"},
     "policy": {"null"},
     "context_tokens": {"null", "a number"},
+    "cached_tokens": {"null", "a number"},
     "needs": {"null", "a list"},
     "metadata": {"null", "an object"},
     "policy/max_regret": {"null"},
-    "policy/epsilon": {"null"},
+    "policy/epsilon": {"null", "a number"},
     "policy/floor": {"null"},
     "policy/ceiling": {"null"},
     "policy/allow": {"null"},
     "policy/max_cost_usd": {"null", "a number"},
+    "policy/min_quality": {"null"},
+    "policy/budget": {"null", "a number"},
+    "policy/preset": {"null"},
+    "policy/slice": {"null"},
+    "policy/needs": {"null", "a list"},
 }
 
 
@@ -111,6 +130,9 @@ def test_each_field_is_of_its_type(client: Client, path: str, kind: str) -> None
         assert 200 == answer.status
         return
     # A value of the right type that is not one that is known names the value: a tier is no prompt.
+    if path in ("policy/preset", "policy/slice") and kind == "a string":
+        assert (422, f"#/{path}") == (answer.status, answer.json()["errors"][0]["pointer"])
+        return
     if path in ("policy/floor", "policy/ceiling") and kind == "a string":
         assert 422 == answer.status
         assert answer.json()["detail"].startswith(f"policy: {tail} names an unknown tier ")
@@ -151,7 +173,8 @@ def test_each_field_is_of_its_type(client: Client, path: str, kind: str) -> None
         ("#", ["(a name of another form): unknown field"], {**PROMPT, f"/{MARKER}~": 1}),
         ("#", ["(a name of another form): unknown field"], {**PROMPT, MARKER * 10: 1}),
         ("#/policy/max_cost", ["policy.max_cost: unknown field; known fields: max_regret"], policy(max_cost=1)),
-        ("#/policy/needs", ["policy.needs: unknown field; known fields: max_regret"], policy(needs=["json"])),
+        ("#/policy/tools", ["policy.tools: unknown field; known fields: max_regret"], policy(tools=[])),
+        ("#/preset", ["preset: unknown field here; it belongs into policy"], {**PROMPT, "preset": "safe"}),
         ("#/epsilon", ["epsilon: unknown field here; it belongs into policy"], {**PROMPT, "epsilon": 0.1}),
         ("#/max_cost_usd", ["belongs into policy"], {**PROMPT, "max_cost_usd": 0.1}),
         ("#/allow", ["belongs into policy"], {**PROMPT, "allow": ["small"]}),
@@ -185,7 +208,17 @@ def test_each_field_is_of_its_type(client: Client, path: str, kind: str) -> None
         ("#/context_tokens", ["found -1"], {**PROMPT, "context_tokens": -1.0}),
         ("#/context_tokens", ["found a number out of range"], {**PROMPT, "context_tokens": 1e300}),
         ("#/context_tokens", ["a whole number, found a string"], {**PROMPT, "context_tokens": "5"}),
-        ("#/policy/epsilon", ["less than or equal to 1, found 1.01"], policy(epsilon=1.01)),
+        ("#/policy/epsilon", ["greater than or equal to 0, found -1"], policy(epsilon=-1)),
+        ("#/policy/min_quality", ["less than or equal to 1, found 1.01"], policy(min_quality=1.01)),
+        ("#/policy/budget", ["greater than 0, found 0"], policy(budget=0)),
+        ("#/policy/preset", ["one of safe, balanced, saver", "did you mean saver?"], policy(preset="savr")),
+        ("#/policy/slice", ["at least 3 characters"], policy(preset="safe", slice="a")),
+        ("#/policy/slice", ["such as task=math"], policy(preset="safe", slice="math")),
+        ("#/policy/slice", ["add one of them"], policy(slice="task=math")),
+        ("#/policy/needs/0", ["at least 1 character"], policy(needs=[""])),
+        ("#/policy/needs", ["at most 16 items"], policy(needs=["json"] * 17)),
+        ("#/cached_tokens", ["greater than or equal to 0, found -1"], {**PROMPT, "cached_tokens": -1}),
+        ("#/cached_tokens", ["at most 9; found 10"], {**PROMPT, "context_tokens": 9, "cached_tokens": 10}),
         ("#/policy/epsilon", ["found a number out of range"], policy(epsilon=10**400)),
         ("#/policy/epsilon", ["a number, found a string"], policy(epsilon="0.1")),
         ("#/policy/max_regret", ["greater than or equal to 0, found -5e-324"], policy(max_regret=-5e-324)),
@@ -204,8 +237,8 @@ def test_each_field_is_of_its_type(client: Client, path: str, kind: str) -> None
         ("#/policy/allow/1", ["policy.allow[1]: expected a string, found null"], policy(allow=["small", None])),
         ("#/policy/floor", ["at least 1 character"], policy(floor="")),
         ("#/policy/floor", ["at most 200 characters"], policy(floor=MARKER * 20)),
-        ("#/policy/epsilon", ["one of max_regret and epsilon, found both"], policy(max_regret=0.1, epsilon=0.1)),
-        ("#/policy/epsilon", ["found both"], policy(max_regret=0, epsilon=0)),
+        ("#/policy/epsilon", ["found max_regret and epsilon; keep one"], policy(max_regret=0.1, epsilon=0.1)),
+        ("#/policy/preset", ["found budget and preset; keep one"], policy(budget=1, preset="safe")),
     ],
     ids=str,
 )  # fmt: skip
@@ -230,7 +263,7 @@ def test_a_number_that_no_float_holds_is_not_finite(client: Client) -> None:
 
 
 def test_every_field_at_fault_is_told_up_to_eight(client: Client) -> None:
-    wrong = {"prompt": 1, "tools": 2, "policy": {"floor": 3, "epsilon": 4}, "needs": 5, "nedds": 6}
+    wrong = {"prompt": 1, "tools": 2, "policy": {"floor": 3, "epsilon": -4}, "needs": 5, "nedds": 6}
     problem = refused(client.route(wrong), "invalid-request", "prompt: ", pointer="#/prompt")
     pointers = [error["pointer"] for error in problem["errors"]]
     assert sorted(
@@ -272,11 +305,26 @@ def test_half_a_pair_is_no_name(client: Client, pointer: str, request_: dict[str
     refused(client.route(request_), "invalid-request", "whole characters", pointer=pointer)
 
 
+# One schema
+
+
+def test_a_policy_has_the_fields_of_the_routers() -> None:
+    """In their order, with their words and their bounds, so that no surface knows less than another."""
+    assert list(ASKS) == list(PolicyRequest.model_fields)
+    fields = PolicyRequest.model_json_schema()["properties"]
+    for name, asked in ASKS.items():
+        form, null = fields[name]["anyOf"]
+        assert {"type": "null"} == null
+        assert {"number": "number", "name": "string", "names": "array"}[asked.form] == form["type"]
+        assert asked.text == fields[name]["description"][:1].lower() + fields[name]["description"][1:-1]
+        bounds = tuple(form.get(key) for key in ("minimum", "exclusiveMinimum", "maximum"))
+        assert (asked.least, asked.above, asked.most) == bounds
+    assert list(PRESETS) == fields["preset"]["anyOf"][0]["enum"]
+
+
 # Laws
 
-NAMES = st.sampled_from(
-    [*RouteRequest.model_fields, "floor", "allow", "epsilon", "role", "content", "type", "", "~/"]
-)
+NAMES = st.sampled_from([*RouteRequest.model_fields, *ASKS, "role", "content", "type", "", "~/"])
 VALUES = st.recursive(
     st.one_of(
         st.none(),

@@ -14,6 +14,7 @@ from toys import WORDS
 from wire import JSON, Client
 
 from router import Decision, Policy, Reason, RequestError, Router
+from router.policy import PRESETS
 
 # Requests
 
@@ -68,7 +69,13 @@ JSON_VALUES = st.recursive(
 NAMES = st.sampled_from(["small", "medium", "large"])
 POLICIES = st.one_of(
     st.fixed_dictionaries({"max_regret": st.sampled_from([0, 0.01, 0.02, 0.05, 0.1, 1])}),
-    st.fixed_dictionaries({"epsilon": st.sampled_from([0, 1]) | st.floats(0, 1)}),
+    st.fixed_dictionaries({"epsilon": st.sampled_from([0, 1]) | st.floats(0, 10)}),
+    st.fixed_dictionaries({"min_quality": st.sampled_from([0, 0.9, 0.97, 1]) | st.floats(0, 1)}),
+    st.fixed_dictionaries({"budget": st.sampled_from([1e-9, 0.002, 1]) | st.floats(1e-6, 1e-2)}),
+    st.fixed_dictionaries(
+        {"preset": st.sampled_from([*PRESETS])}, optional={"slice": st.sampled_from(["task=sums", "task=no"])}
+    ),
+    st.fixed_dictionaries({"needs": st.lists(st.sampled_from(["json", "tools", "wings"]), max_size=2)}),
     st.fixed_dictionaries({"floor": NAMES}),
     st.fixed_dictionaries({"ceiling": NAMES, "epsilon": st.sampled_from([0, 0.01])}),
     st.fixed_dictionaries({"allow": st.lists(NAMES, min_size=1, max_size=3)}),
@@ -82,6 +89,9 @@ POLICIES = st.one_of(
             "ceiling": st.none() | NAMES | st.just("huge"),
             "allow": st.none() | st.lists(NAMES, min_size=1, max_size=3),
             "max_cost_usd": st.none() | st.floats(1e-6, 1e-2),
+            "preset": st.none() | st.just("saver"),
+            "slice": st.none() | st.just("task=sums"),
+            "needs": st.none() | st.just(["json"]),
         },
     ),
 )
@@ -92,6 +102,7 @@ MORE = {
     "context_tokens": st.none()
     | st.sampled_from([0, 1, 999, 1000, 1001, 4001, 100_001, 10**12])
     | st.integers(0, 10**6),
+    "cached_tokens": st.none() | st.sampled_from([0, 1, 10, 1000]),
     "metadata": st.none() | st.dictionaries(st.sampled_from("ab"), st.sampled_from("cd")),
 }
 REQUESTS = st.one_of(
@@ -110,6 +121,7 @@ def in_process(router: Router, request: dict[str, Any]) -> Decision:
         needs=request.get("needs") or (),
         tools=request.get("tools") or (),
         context_tokens=request.get("context_tokens"),
+        cached_tokens=request.get("cached_tokens"),
     )
 
 
@@ -199,6 +211,7 @@ def test_batches_and_streams_are_the_routers_decisions(
             assert (422, str(expected)) == (result["error"]["status"], result["error"]["detail"])
             continue
         assert list(expected.to_dict()) == list(result)
+        assert expected.saving_usd == pytest.approx(result.pop("saving_usd"), rel=1e-3, abs=1e-9)
         found = Decision(
             **(
                 result
@@ -209,7 +222,8 @@ def test_batches_and_streams_are_the_routers_decisions(
         policy = None if request.get("policy") is None else Policy(**request["policy"])
         if near_its_limit(expected, policy):
             continue
-        assert_alike(toy_router, expected, found, policy)
+        prompt = request["prompt"] if "prompt" in request else request["messages"]
+        assert_alike(toy_router, prompt, expected, found, policy)
 
 
 def near_its_limit(decision: Decision, policy: Policy | None) -> bool:
@@ -300,7 +314,7 @@ def test_either_way_it_is_counted(asking: Client) -> None:
         for body in (b'{"prompt":"hello"}', b'{"prompt":""}', b"{"):
             asking.ask("POST", "/v1/route", body, {"Content-Type": JSON}, in_chunks=in_chunks)
         counted = asking.counted_since(before)
-        assert 1 == counted['tierwise_decisions_total{reason="sufficient",tier="small"}']
+        assert 1 == counted['tierwise_decisions_total{reason="sufficient",tier="medium"}']
         assert 1 == counted['tierwise_decisions_total{reason="empty",tier="large"}']
         assert 1 == counted['tierwise_errors_total{type="malformed-json"}']
         assert 3 == counted['tierwise_request_seconds_count{endpoint="route"}']

@@ -30,6 +30,15 @@ def model(toy_router: Router) -> Model:
         ({**GOOD, "policy": {"epsilon": 0}}, {"policy": Policy(epsilon=0)}),
         ({**GOOD, "policy": {"allow": ["large"]}}, {"policy": Policy(allow=["large"])}),
         ({**GOOD, "policy": {"max_cost_usd": 1e-6}}, {"policy": Policy(max_cost_usd=1e-6)}),
+        ({**GOOD, "policy": {"preset": "saver"}}, {"policy": Policy(preset="saver")}),
+        ({**GOOD, "policy": {"min_quality": 0.9}}, {"policy": Policy(min_quality=0.9)}),
+        ({**GOOD, "policy": {"budget": 0.002}}, {"policy": Policy(budget=0.002)}),
+        ({**GOOD, "policy": {"needs": ["json"]}}, {"policy": Policy(needs=["json"])}),
+        (
+            {**GOOD, "policy": {"max_regret": 0.1, "slice": "task=sums"}},
+            {"policy": Policy(max_regret=0.1, slice="task=sums")},
+        ),
+        ({**GOOD, "context_tokens": 9, "cached_tokens": 8}, {"context_tokens": 9, "cached_tokens": 8}),
         ({**GOOD, "needs": ["json"]}, {"needs": ["json"]}),
         ({**GOOD, "needs": []}, {}),
         ({**GOOD, "tools": [{"name": "f"}]}, {"tools": [{"name": "f"}]}),
@@ -60,6 +69,8 @@ def test_messages_are_a_prompt(toy_router: Router, model: Model) -> None:
         ("#/policy/floor", {"floor": "large", "ceiling": "small"}),
         ("#/policy/allow", {"floor": "large", "allow": ["small"]}),
         ("#/policy/epsilon", {"epsilon": 0.1, "max_regret": 0.1}),
+        ("#/policy/preset", {"preset": "savr"}),
+        ("#/policy/slice", {"slice": "task=sums"}),
     ],
 )
 def test_what_the_router_refuses_is_a_problem_with_its_field(

@@ -164,7 +164,7 @@ def test_workers_that_cannot_start_end_it_with_one_sentence(toy_artifact_copy: P
     elif damage == "gone":
         model.unlink()
     else:
-        reseal(toy_artifact_copy, schema=2)
+        reseal(toy_artifact_copy, schema=1)
     code, out, err = refuse("--model", str(toy_artifact_copy), "--workers", "2")
     assert (1, "") == (code, out)
     assert 1 == len(err.splitlines())

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from eval.calibration import log_loss
 from eval.design import Design, count_tokens
 from eval.outcomes import UNKNOWN
-from router.scorer import Scorer
+from router.scorer import Scorer, Scores
 from training.answers import Answers
 from training.blend import (
     FOLDS,
@@ -30,7 +30,8 @@ from training.blend import (
     score_blend,
     select,
 )
-from training.members import FITTERS, Member, find_prototypes
+from training.members import FITTERS, Member
+from training.novelty import Novelty
 from training.stack import calibrate, match, shrink, sigmoid, weigh
 from training.tasks import LEAST_ROWS_PER_TASK
 from training.words import Words
@@ -192,7 +193,7 @@ def test_what_is_left_out_has_no_part() -> None:
     margins = {"trees": truth, "linear": -5.0 * truth, "length": noise(20_000, 2)}
     selection = select(margins, passed, cost)
     assert "linear" not in selection.members
-    assert set(selection.members) == set(selection.weights) == set(selection.scale)
+    assert set(selection.members) == set(selection.weights) == set(selection.scale) == set(selection.own)
     assert 1.0 == pytest.approx(sum(selection.weights.values()))
     assert min(selection.weights.values()) > 0.0
     kept = {name: margins[name] for name in selection.members}
@@ -218,6 +219,8 @@ def test_the_selection_by_hand() -> None:
     for name, margin in margins.items():
         slope, offset = calibrate(margin, passed)
         z[name] = margin * slope + offset
+        if name in selection.own:
+            np.testing.assert_array_equal([slope, offset], selection.own[name])
     weights = weigh([sigmoid(each) for each in z.values()], passed, cost.mean(axis=0))
     mean = sum(w * each for w, each in zip(weights, z.values(), strict=True))
     slope, offset = calibrate(np.asarray(mean), passed)
@@ -381,7 +384,7 @@ def test_with_too_few_complete_rows_the_gap_is_unknown() -> None:
 
 def test_the_chosen_members_alone_are_fitted(make_design: MakeDesign) -> None:
     design = make_design(200, 3)
-    selection = Selection({"words": 0.4, "length": 0.6}, {}, np.eye(3), np.zeros(3))
+    selection = Selection({"words": 0.4, "length": 0.6}, {}, np.eye(3), np.zeros(3), {})
     blend = fit_blend(design, selection, 5)
     assert ("words", "length") == tuple(blend.members)
     for name, member in blend.members.items():
@@ -390,10 +393,10 @@ def test_the_chosen_members_alone_are_fitted(make_design: MakeDesign) -> None:
 
 def test_the_lexicon_of_a_blend_is_that_of_its_words(make_design: MakeDesign) -> None:
     design = make_design(200, 3)
-    words = fit_blend(design, Selection({"words": 1.0}, {}, np.eye(3), np.zeros(3)), 0)
+    words = fit_blend(design, Selection({"words": 1.0}, {}, np.eye(3), np.zeros(3), {}), 0)
     assert isinstance(words.members["words"], Words)
     assert words.lexicon is words.members["words"].lexicon
-    assert fit_blend(design, Selection({"length": 1.0}, {}, np.eye(3), np.zeros(3)), 0).lexicon is None
+    assert fit_blend(design, Selection({"length": 1.0}, {}, np.eye(3), np.zeros(3), {}), 0).lexicon is None
 
 
 @pytest.mark.parametrize(
@@ -464,14 +467,24 @@ MIX = 0.7 * np.eye(3) + 0.1  # as shrunk differences have it
 def blend_of(members: dict[str, Member], names: tuple[str, ...]) -> Blend:
     slope = np.array([0.2, 1.3, 5.0])
     scale = {name: slope * (1 + i) / len(names) for i, name in enumerate(names)}
+    own = {name: (0.5 + slope / (2 + i), np.array([0.2, -0.1 * i, 0.0])) for i, name in enumerate(names)}
     return Blend(
         {name: members[name] for name in names},
-        Selection(dict.fromkeys(names, 1 / len(names)), scale, MIX, np.array([-1.0, 0.3, 2.0])),
+        Selection(dict.fromkeys(names, 1 / len(names)), scale, MIX, np.array([-1.0, 0.3, 2.0]), own),
     )
 
 
 def width_of(design: Design, blend: Blend) -> int:
     return design.X.shape[1] + (design.n_tiers if blend.lexicon is not None else 0)
+
+
+def assert_said(said: Scores, blend: Blend, answers: Answers, novelty: Novelty, rows: Design) -> None:
+    """A graph with the dearest tier as its reference says what numpy says."""
+    np.testing.assert_allclose(blend.p_pass(rows), said.p_pass, rtol=0, atol=1e-5)
+    spread = blend.selection.spread(blend.margins(rows), 2)
+    np.testing.assert_allclose(spread, said.spread, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(answers.multiples(rows.X), said.answer, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(novelty.score(rows.X), said.novelty, rtol=1e-4, atol=1e-5)
 
 
 BLENDS = [
@@ -494,27 +507,22 @@ def test_the_graph_equals_the_blend(
     serve: Serve,
 ) -> None:
     design, members = fitted_members
-    blend, prototypes = blend_of(members, names), find_prototypes(design, 0)
+    blend, novelty = blend_of(members, names), Novelty.fit(design, 0)
     answers = Answers.fit(design)
     width = width_of(design, blend)
     assert (blend.lexicon is not None) == ("words" in names)
-    model = build_model(blend, answers, prototypes, width, design.dimension).SerializeToString(
-        deterministic=True
-    )
-    again = build_model(blend, answers, prototypes, width, design.dimension).SerializeToString(
-        deterministic=True
+    model, again = (
+        build_model(blend, answers, novelty, 2, width, design.dimension).SerializeToString(deterministic=True)
+        for _ in range(2)
     )
     assert model == again
     strange = np.vstack([make_rows(300, 41), np.zeros((1, design.X.shape[1]), np.float32)])
     for rows in (design, make_unseen(strange, 6)):
         served = serve(members["words"], rows)[:, :width]
-        p_pass, answer, novelty = Scorer(model, width, 3).score(np.ascontiguousarray(served))
-        assert [np.float32] * 3 == [p_pass.dtype, answer.dtype, novelty.dtype]
-        np.testing.assert_allclose(answers.multiples(rows.X), answer, rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(blend.p_pass(rows), p_pass, rtol=0, atol=1e-5)
-        assert ((p_pass >= 0) & (p_pass <= 1)).all()
-        cosines = rows.X.astype(np.float64) @ prototypes
-        np.testing.assert_allclose(np.maximum(1 - cosines.max(axis=1), 0.0), novelty, rtol=0, atol=1e-5)
+        said = Scorer(model, width, 3).score(np.ascontiguousarray(served))
+        assert {np.dtype(np.float32)} == {output.dtype for output in said}
+        assert_said(said, blend, answers, novelty, rows)
+        assert ((said.p_pass >= 0) & (said.p_pass <= 1)).all()
 
 
 @pytest.mark.parametrize("factor", [0.01, 1.0, 300.0])
@@ -527,17 +535,13 @@ def test_no_length_of_the_embedding_matters_to_the_graph(
 ) -> None:
     """All members together, on rows as serving sends them: not of unit length."""
     design, members = fitted_members
-    blend, prototypes, answers = blend_of(members, MEMBERS), find_prototypes(design, 0), Answers.fit(design)
+    blend, novelty, answers = blend_of(members, MEMBERS), Novelty.fit(design, 0), Answers.fit(design)
     width = width_of(design, blend)
-    model = build_model(blend, answers, prototypes, width, design.dimension).SerializeToString()
+    model = build_model(blend, answers, novelty, 2, width, design.dimension).SerializeToString()
     rows = make_unseen(make_rows(300, 43), 6)
     served = serve(members["words"], rows)
     served[:, : design.dimension] *= np.float32(factor)
-    p_pass, answer, novelty = Scorer(model, width, 3).score(served)
-    np.testing.assert_allclose(blend.p_pass(rows), p_pass, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(answers.multiples(rows.X), answer, rtol=1e-5, atol=1e-5)
-    cosines = rows.X.astype(np.float64) @ prototypes
-    np.testing.assert_allclose(np.maximum(1 - cosines.max(axis=1), 0.0), novelty, rtol=0, atol=1e-5)
+    assert_said(Scorer(model, width, 3).score(served), blend, answers, novelty, rows)
 
 
 NUMERIC = tuple(name for name in MEMBERS if name != "words")
@@ -549,47 +553,23 @@ def scorer(fitted_members: tuple[Design, dict[str, Member]]) -> Scorer:
     model = build_model(
         blend_of(members, NUMERIC),
         Answers.fit(design),
-        find_prototypes(design, 0),
+        Novelty.fit(design, 0),
+        2,
         design.X.shape[1],
         design.dimension,
     )
     return Scorer(model.SerializeToString(deterministic=True), design.X.shape[1], 3)
 
 
-def test_novelty_is_a_cosine_distance_to_the_nearest_prototype(
-    fitted_members: tuple[Design, dict[str, Member]], scorer: Scorer, make_rows: MakeRows
-) -> None:
-    design, _ = fitted_members
-    prototypes = find_prototypes(design, 0)
-    X = make_rows(500, 12)
-    _, _, novelty = scorer.score(X)
-    np.testing.assert_allclose(1 - (X @ prototypes).max(axis=1), novelty, rtol=0, atol=1e-5)
-    assert ((novelty >= -1e-6) & (novelty <= 2 + 1e-6)).all()
-    zero = np.zeros((1, X.shape[1]), np.float32)
-    zero[0, design.dimension :] = 3.0
-    assert [1.0] == scorer.score(zero)[2].tolist()
-    np.testing.assert_allclose(0.0, scorer.score(prototypes.T.astype(np.float32))[2], rtol=0, atol=1e-6)
-
-
-def test_novelty_reaches_two_opposite_the_only_prototype(
-    fitted_members: tuple[Design, dict[str, Member]],
-) -> None:
-    design, members = fitted_members
-    only = find_prototypes(design.take(np.arange(10)), 0)
-    model = build_model(
-        blend_of(members, ("length",)), Answers.fit(design), only, design.X.shape[1], design.dimension
-    ).SerializeToString()
-    _, _, novelty = Scorer(model, design.X.shape[1], 3).score(-only.T.astype(np.float32))
-    assert [2.0] == pytest.approx(novelty.tolist(), abs=1e-6)
-
-
 def test_a_row_scores_the_same_alone_and_in_any_batch(scorer: Scorer, make_rows: MakeRows) -> None:
     X = make_rows(257, 30)
-    p_pass, answer, novelty = scorer.score(X)
-    alone = [scorer.score(X[i : i + 1]) for i in range(len(X))]
+    together = scorer.score(X)
+    alone = Scores(
+        *map(np.concatenate, zip(*(scorer.score(X[i : i + 1]) for i in range(len(X))), strict=True))
+    )
+    backwards = scorer.score(np.ascontiguousarray(X[::-1]))
     # Not bitwise: ONNX Runtime adds up one row in another order than many.
-    np.testing.assert_allclose(np.vstack([p for p, _, _ in alone]), p_pass, rtol=0, atol=5e-7)
-    np.testing.assert_allclose(np.vstack([a for _, a, _ in alone]), answer, rtol=0, atol=5e-6)
-    np.testing.assert_allclose(np.concatenate([u for _, _, u in alone]), novelty, rtol=0, atol=5e-7)
-    backwards, _, _ = scorer.score(np.ascontiguousarray(X[::-1]))
-    np.testing.assert_allclose(backwards[::-1], p_pass, rtol=0, atol=5e-7)
+    for name, atol in (("p_pass", 5e-7), ("spread", 5e-7), ("answer", 5e-6), ("novelty", 5e-7)):
+        expected = getattr(together, name)
+        np.testing.assert_allclose(expected, getattr(alone, name), rtol=0, atol=atol)
+        np.testing.assert_allclose(expected, getattr(backwards, name)[::-1], rtol=0, atol=atol)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from router.promise import certified, promise_words, whole
 from training.card import render_card
 
 
@@ -27,7 +28,7 @@ def assert_well_formed(card: str) -> None:
     assert card.endswith("\n")
     assert "\n\n\n" not in card
     for rows in tables(card):
-        assert 1 == len({row.count("|") for row in rows}), rows
+        assert 1 == len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}), rows
         assert re.fullmatch(r"\|( --- \|)+", rows[1])
     for unsaid in ("nan", "None", "inf "):
         assert unsaid not in card.replace("\nNone: ", "\n")
@@ -49,8 +50,12 @@ def test_the_card_holds_every_section_and_the_figures(manifest: dict[str, Any]) 
         assert f"| {tier} | synthetic-{tier} |" in card
     assert manifest["data"]["files"][0]["sha256"][:16] in card
     assert f"{manifest['metrics']['router']['operating_point']['saving']['value']:.1%}" in card
-    for row in manifest["certificate"]["table"]:
-        assert f"| {row['alpha']:.1%} | {row['epsilon']:g} |" in card
+    for row in certified(manifest["certificate"], "regret"):
+        shares = " | ".join(whole(share) for share in row.share_per_tier)
+        assert (
+            f"| {promise_words('regret', row.loss)} | {whole(row.saving)} | {shares} | {row.observed:.1%} |"
+            in card
+        )
 
 
 def test_the_card_names_each_member_and_its_weight(manifest: dict[str, Any]) -> None:
@@ -78,11 +83,79 @@ def test_notes_stand_below_the_heading(manifest: dict[str, Any]) -> None:
     assert render_card(manifest, " \n") == render_card(manifest)
 
 
+def promise(manifest: dict[str, Any]) -> None:
+    """Give the manifest a certificate of both kinds, and two slices."""
+    seen = {"saving": 0.25, "share_per_tier": [0.2, 0.3, 0.5]}
+    table = [
+        {"alpha": alpha, "epsilon": 2 * alpha, "observed": alpha / 2, "bound": 0.9 * alpha, **seen}
+        for alpha in (0.02, 0.025, 0.05, 0.1)
+    ]
+    manifest["certificate"] |= {
+        "n": 321,
+        "date": "2026-11-22",
+        "table": table,
+        "quality": [{"min_quality": 0.97, "epsilon": 0.125, "observed": 0.981, **seen}],
+        "slices": [
+            {"name": "task=a|b", "n": 140, "delta": 0.025, "table": table},
+            {"name": "task=c", "n": 120, "delta": 0.025, "table": []},
+        ],
+        "needed": {"0.005": 598, "0.01": 299},
+    }
+    manifest["decision"] |= {"basis": "certificate", "default_epsilon": 0.1, "default_loss": "regret"}
+
+
+def test_the_certificate_is_a_table_for_each_kind_of_promise(manifest: dict[str, Any]) -> None:
+    promise(manifest)
+    card = render_card(manifest)
+    assert_well_formed(card)
+    for said in (
+        "with 95% confidence, on prompts like those of the calibration part (321 groups, 2026-11-22)",
+        "| at most 5% of prompts fail where the best tier passes | 25% | 20% | 30% | 50% | 2.5% | 4.5% | 0.1 |",
+        "| keeps at least 97% of the best tier's quality | 25% | 20% | 30% | 50% | 98.1% | 0.125 |",
+        "| promise | saves | to small | to medium | to large | observed | upper bound | epsilon |",
+        "1% (299 groups), 3%, 7.5%, 15%, 20%.",
+        "Savings are against large for all prompts.",
+    ):
+        assert said in card
+    assert "2.5% of prompts fail" not in card  # people are shown round promises
+
+
+def test_the_card_says_what_presets_and_slices_mean(manifest: dict[str, Any]) -> None:
+    promise(manifest)
+    manifest["certificate"]["table"] = manifest["certificate"]["table"][2:]
+    card = render_card(manifest)
+    assert_well_formed(card)
+    for said in (
+        "| safe | at most 2% of prompts fail where the best tier passes | not certified |  |",
+        "| balanced | at most 5% of prompts fail where the best tier passes | 25% | yes |",
+        "| saver | at most 10% of prompts fail where the best tier passes | 25% |  |",
+        "holds for all of them together with 95% confidence.",
+        r"| task=a\|b | 140 | at most 5% of prompts fail where the best tier passes | 25% |",
+        "| task=c | 120 | no promise | – |",
+    ):
+        assert said in card
+
+
+def test_a_dominated_ladder_is_said_in_the_card(manifest: dict[str, Any]) -> None:
+    promise(manifest)
+    manifest["decision"] |= {"reference": "medium", "dominated": True}
+    card = render_card(manifest)
+    assert (
+        "The ladder is dominated: medium is better than large, the dearest tier, so promises are against medium."
+        in card
+    )
+    assert "Savings are against medium for all prompts." in card
+
+
 def test_without_a_certificate_the_card_says_so(manifest: dict[str, Any]) -> None:
-    manifest["certificate"] |= {"table": [], "n": 12}
+    manifest["certificate"] |= {"table": [], "quality": [], "slices": [], "n": 12, "needed": {"0.2": 14}}
+    manifest["decision"] |= {"basis": "cross-validation", "default_epsilon": 0.125}
     card = render_card(manifest)
     assert_well_formed(card)
     assert "None: 12 calibration groups support no promise" in card
+    assert "20% (14 groups)." in card
+    assert "it accepts an expected loss of 0.125 for saving one average call of large" in card
+    assert "| preset |" not in card
 
 
 def test_without_measurements_the_card_says_so(manifest: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -15,17 +16,19 @@ import pandas as pd
 import pytest
 from alike import assert_all_alike
 
+from eval.certify import DELTA, certify, spend
 from eval.history import read_history
-from eval.outcomes import tabulate
+from eval.outcomes import Outcomes, tabulate
 from eval.split import split_rows
 from router import Policy, Reason, Router
 from router.artifact import open_artifact, read_golden, sha256_of
 from router.features import FEATURE_NAMES
 from router.manifest import SCHEMA
+from router.prompt import read_prompt
 from router.tiers import read_tiers
 from training.__main__ import main
-from training.certify import DELTA, certify
-from training.fit import DEFAULT_MAX_REGRET, LEAST_PROMPTS, fit
+from training.decisions import DEFAULT_MAX_REGRET
+from training.fit import LEAST_PROMPTS, fit
 from training.golden import GOLDEN_PROMPTS
 from training.members import FITTERS
 from training.package import model_id_of
@@ -89,14 +92,14 @@ def test_the_manifest_is_complete(artefact: Path, history_files: tuple[Path, Pat
     assert {"embedding", "shape", "lexicon"} == set(document["features"])
     assert 3 == len(document["cost"]["usd_per_answer"])
     assert {
-        "default_epsilon",
-        "default_max_regret",
-        "basis",
-        "novelty_threshold",
-        "novelty_false_alarm",
-    } == set(document["decision"])
-    assert {"kind", "delta", "n", "table", "split", "date"} == set(document["certificate"])
-    assert (DELTA, "regret") == (document["certificate"]["delta"], document["certificate"]["kind"])
+        "default_epsilon", "default_loss", "default_max_regret", "basis", "reference", "dominated", "unit_usd",
+        "novelty_threshold", "novelty_false_alarm", "novelty_false_alarm_observed", "spend",
+    } == set(document["decision"])  # fmt: skip
+    assert {
+        "delta", "n", "reference", "table", "quality", "slices", "needed", "split", "date",
+    } == set(document["certificate"])  # fmt: skip
+    assert DELTA == document["certificate"]["delta"]
+    assert document["certificate"]["reference"] == document["decision"]["reference"]
     model = document["model"]
     assert {"members", "weights", "candidates", "seed"} == set(model)
     assert model["members"] == list(model["weights"])
@@ -110,7 +113,7 @@ def test_the_manifest_is_complete(artefact: Path, history_files: tuple[Path, Pat
 def test_the_id_names_graph_lexicon_and_what_decides(artefact: Path) -> None:
     document = json.loads((artefact / "manifest.json").read_bytes())
     deciding = {key: document[key] for key in ("tiers", "features", "cost", "decision")}
-    table = {"table": document["certificate"]["table"]}
+    table = {key: document["certificate"][key] for key in ("table", "quality", "slices")}
     model, lexicon = (artefact / "model.onnx").read_bytes(), np.load(artefact / "lexicon.npy")
     assert document["model_id"] == model_id_of(model, lexicon, deciding, table)
     assert document["model_id"] != model_id_of(model, None, deciding, table)
@@ -165,15 +168,16 @@ def test_the_router_loads_scores_and_routes(artefact: Path) -> None:
     decisions = router.route_many(prompts)
     assert ["small", "medium", "large"] == [tier.name for tier in router.tiers]
     assert Reason.EMPTY == decisions[3].reason
-    assert_all_alike(router, [router.route(prompt) for prompt in prompts], decisions)
+    assert_all_alike(router, prompts, [router.route(prompt) for prompt in prompts], decisions)
     assert "large" == router.route(prompts[0], Policy(max_regret=0.0)).tier
+    assert "small" == router.route(prompts[0], Policy(budget=1e-9)).tier
 
 
 def test_golden_scores_are_those_of_the_model(artefact: Path) -> None:
     golden = read_golden(artefact)
     _, extractor, scorer = open_artifact(artefact)
     assert list(GOLDEN_PROMPTS) == [case["prompt"] for case in golden]
-    p_pass, _, _ = scorer.score(extractor.extract_many(GOLDEN_PROMPTS))
+    p_pass = scorer.score(extractor.extract_many(GOLDEN_PROMPTS)).p_pass
     np.testing.assert_allclose([case["p_pass"] for case in golden], p_pass, rtol=0, atol=1e-6)
 
 
@@ -185,22 +189,27 @@ def test_the_test_part_is_measured_with_its_uncertainty(fitted: tuple[Path, dict
     assert router["calibration"]["small"]["auc"] > 0.55  # so much can be told from these prompts
 
 
+def held_out(history_files: tuple[Path, Path], part: str) -> Outcomes:
+    outcomes = tabulate(read_history(history_files[0]), read_tiers(history_files[1]))
+    return outcomes.take(getattr(split_rows(outcomes, 0), part))
+
+
 def test_reported_metrics_can_be_had_again_from_the_artefact(
     fitted: tuple[Path, dict[str, Any]], history_files: tuple[Path, Path]
 ) -> None:
     """The test part, routed by what was written, gives the regret and the saving that the manifest states."""
     out, result = fitted
-    history, tiers = history_files
-    outcomes = tabulate(read_history(history), read_tiers(tiers))
-    test = outcomes.take(split_rows(outcomes, 0).test)
+    test = held_out(history_files, "test")
     test = test.take(test.complete)
     epsilon = result["decision"]["default_epsilon"]
-    p = Router.load(out).score(test.prompts).astype(float)
-    chosen = (p.max(axis=1, keepdims=True) - p <= epsilon).argmax(axis=1)
+    chosen = [
+        decision.index for decision in Router.load(out).route_many(test.prompts, Policy(epsilon=epsilon))
+    ]
     each = np.arange(len(test))
     regret = ((test.passed[:, -1] == 1) & (test.passed[each, chosen] == 0)).mean()
     saving = 1 - test.cost_usd[each, chosen].sum() / test.cost_usd[:, -1].sum()
     point = result["metrics"]["router"]["operating_point"]
+    assert epsilon == point["epsilon"]
     assert regret == pytest.approx(point["regret"]["value"])
     assert saving == pytest.approx(point["saving"]["value"])
 
@@ -210,15 +219,63 @@ def test_the_certificate_can_be_had_again_from_the_artefact(
 ) -> None:
     """It is about the calibration part, scored as serving scores it: neither learned from nor measured on."""
     out, result = fitted
-    history, tiers = history_files
-    outcomes = tabulate(read_history(history), read_tiers(tiers))
-    split = split_rows(outcomes, 0)
-    held = outcomes.take(split.calibration)
-    p_pass = Router.load(out).score(held.prompts)
-    again = certify(p_pass, held.passed, held.cost_usd, held.groups, 0)
+    outcomes = tabulate(read_history(history_files[0]), read_tiers(history_files[1]))
+    split, held = split_rows(outcomes, 0), held_out(history_files, "calibration")
+    router, decision = Router.load(out), result["decision"]
+    scores = router.model.score([read_prompt(prompt) for prompt in held.prompts])
+    usd, novel = router.expected_cost(held.prompts), scores.novelty > decision["novelty_threshold"]
+    said = {"reference": 2, "unit_usd": decision["unit_usd"], "spread": scores.spread, "escalated": novel}
+    again = certify(held, scores.p_pass, usd, **said, seed=0)
     assert again == {key: result["certificate"][key] for key in again}
+    assert spend(held, scores.p_pass, usd, **said) == decision["spend"]
+    assert novel.mean() == decision["novelty_false_alarm_observed"]
     others = set(outcomes.groups[split.train].tolist() + outcomes.groups[split.test].tolist())
     assert not others & set(held.groups.tolist())
+
+
+def test_what_is_certified_is_what_the_router_does(
+    fitted: tuple[Path, dict[str, Any]], history_files: tuple[Path, Path]
+) -> None:
+    """Saving and shares of each promise, seen by asking the opened router for it on the calibration part."""
+    out, result = fitted
+    held = held_out(history_files, "calibration")
+    held = held.take(held.complete)
+    router, each = Router.load(out), np.arange(len(held))
+    assert len(result["certificate"]["table"]) > 10
+    _, of = np.unique(held.groups.astype(str), return_inverse=True)
+    weights = 1.0 / np.bincount(of)[of]  # every group counts alike
+    for row in result["certificate"]["table"][::7]:
+        decisions = router.route_many(held.prompts, Policy(max_regret=row["alpha"]))
+        chosen = np.array([decision.index for decision in decisions])
+        shares = np.bincount(chosen, weights, minlength=3) / weights.sum()
+        assert row["share_per_tier"] == pytest.approx(shares.tolist())
+        paid, top = weights @ held.cost_usd[each, chosen], weights @ held.cost_usd[:, 2]
+        assert row["saving"] == pytest.approx(1.0 - paid / top)
+
+
+def test_an_epsilon_is_per_average_call_of_the_reference_tier(
+    fitted: tuple[Path, dict[str, Any]], history_files: tuple[Path, Path]
+) -> None:
+    out, result = fitted
+    train = held_out(history_files, "train")
+    usd = Router.load(out).expected_cost(train.prompts)[:, 2].mean()
+    assert ("large", False) == (result["decision"]["reference"], result["decision"]["dominated"])
+    assert usd == pytest.approx(result["decision"]["unit_usd"])
+
+
+def test_a_budget_is_kept_on_the_calibration_part(
+    fitted: tuple[Path, dict[str, Any]], history_files: tuple[Path, Path]
+) -> None:
+    out, result = fitted
+    held = held_out(history_files, "calibration")
+    held = held.take(held.complete)
+    router, each, table = Router.load(out), np.arange(len(held)), result["decision"]["spend"]
+    assert len(table) > 5
+    assert all(a["epsilon"] < b["epsilon"] and a["usd"] > b["usd"] for a, b in pairwise(table))
+    for row in table[:: len(table) // 4]:
+        decisions = router.route_many(held.prompts, Policy(budget=row["usd"]))
+        paid = held.cost_usd[each, [decision.index for decision in decisions]].mean()
+        assert row["usd"] == pytest.approx(paid)
 
 
 def test_default_decisions_rest_on_the_certificate(fitted: tuple[Path, dict[str, Any]]) -> None:
@@ -227,6 +284,7 @@ def test_default_decisions_rest_on_the_certificate(fitted: tuple[Path, dict[str,
     assert DEFAULT_MAX_REGRET == decision["default_max_regret"]
     certified = [row["epsilon"] for row in table if row["alpha"] <= DEFAULT_MAX_REGRET]
     assert ("certificate" if certified else "cross-validation") == decision["basis"]
+    assert "regret" == decision["default_loss"]
     if certified:
         assert certified[-1] == decision["default_epsilon"]
 

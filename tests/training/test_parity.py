@@ -19,12 +19,14 @@ from router.artifact import open_artifact, read_golden, read_manifest
 from router.embedding import StaticEmbedding
 from router.extractor import Extractor
 from router.lexicon import Lexicon
+from router.prompt import read_prompt
 from router.scorer import Scorer
 from router.tiers import read_tiers
 from training.answers import Answers
 from training.blend import Blend, Selection, build_model, cross_validate, fit_blend, select
 from training.golden import GOLDEN_PROMPTS
-from training.members import FITTERS, find_prototypes
+from training.members import FITTERS
+from training.novelty import Novelty
 from training.package import write_artifact
 from training.synthetic import generate
 
@@ -108,7 +110,7 @@ def learned(outcomes: Outcomes, extractor: Extractor) -> Blend:
     """Every member, fitted on the whole history."""
     return fit_blend(
         design_of(outcomes, extractor),
-        Selection(dict.fromkeys(FITTERS, 1 / 6), {}, np.eye(3), np.zeros(3)),
+        Selection(dict.fromkeys(FITTERS, 1 / 6), {}, np.eye(3), np.zeros(3), {}),
         0,
     )
 
@@ -125,20 +127,20 @@ def test_whatever_the_members_the_written_router_answers_as_the_blend(
 ) -> None:
     names = BLENDS[kind]
     scale = {name: np.array([0.7, 1.0, 1.4]) / len(names) for name in names}
+    own = {name: (np.array([0.7, 1.0, 1.4]), np.array([0.1, 0.0, -0.1])) for name in names}
     blend = Blend(
         {name: learned.members[name] for name in names},
-        Selection(dict.fromkeys(names, 1 / len(names)), scale, MIX, np.array([-0.2, 0.0, 0.3])),
+        Selection(dict.fromkeys(names, 1 / len(names)), scale, MIX, np.array([-0.2, 0.0, 0.3]), own),
     )
     assert ("words" in names) == (blend.lexicon is not None)
     serving = Extractor(
         extractor.embedding, None if blend.lexicon is None else Lexicon(np.asarray(blend.lexicon))
     )
     design = design_of(outcomes, extractor)
-    prototypes = find_prototypes(design, 0)
     model = build_model(
-        blend, Answers.fit(design), prototypes, serving.width, design.dimension
+        blend, Answers.fit(design), Novelty.fit(design, 0), 2, serving.width, design.dimension
     ).SerializeToString(deterministic=True)
-    golden, _, _ = Scorer(model, serving.width, 3).score(serving.extract_many(GOLDEN_PROMPTS))
+    golden = Scorer(model, serving.width, 3).score(serving.extract_many(GOLDEN_PROMPTS)).p_pass
     write_artifact(
         tmp_path / "model",
         model=model,
@@ -153,7 +155,10 @@ def test_whatever_the_members_the_written_router_answers_as_the_blend(
     assert len(GOLDEN_PROMPTS) == len(read_golden(tmp_path / "model"))
     router = Router.load(tmp_path / "model")
     found = router.score(FRESH)
-    expected = blend.p_pass(unseen(outcomes, extractor, FRESH))
+    rows = unseen(outcomes, extractor, FRESH)
+    expected = blend.p_pass(rows)
     np.testing.assert_allclose(expected, found, rtol=0, atol=1e-5)
+    spread = np.array([router.model.read_one(read_prompt(prompt))[3:6] for prompt in FRESH])
+    np.testing.assert_allclose(blend.selection.spread(blend.margins(rows), 2), spread, rtol=0, atol=1e-5)
     alone = np.stack([router.route(prompt).p_pass for prompt in FRESH])
     np.testing.assert_allclose(expected, alone, rtol=0, atol=1e-5)

@@ -1,0 +1,101 @@
+"""Decisions of a router that is being fitted: the path of `router.model`, and where on it the router stands by default.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval.certify import EPSILONS
+from eval.curve import regret_rate
+from eval.outcomes import Outcomes
+from router.policy import PRESETS
+from router.rule import Loss, choose_many, expected_losses
+from router.scorer import Scores
+from training.novelty import is_novel
+
+__all__ = ["DEFAULT_MAX_REGRET", "DecisionPath", "default_epsilon"]
+
+DEFAULT_MAX_REGRET = PRESETS["balanced"]
+"""The regret that a router aims at when its caller asks for nothing."""
+
+
+@dataclass(frozen=True)
+class DecisionPath:
+    """How a router decides, for many rows at once.
+
+    Attributes
+    ----------
+    reference : int
+        Position of the reference tier.
+    unit_usd : float
+        What its calls are expected to cost in the mean.
+    novel_above : float
+        Novelty from which a prompt escalates.
+    """
+
+    reference: int
+    unit_usd: float
+    novel_above: float
+
+    @classmethod
+    def of(cls, reference: int, usd: NDArray[np.float64], novel_above: float) -> DecisionPath:
+        """Return the path, given what calls of the reference tier are expected to cost, (n,)."""
+        mean = float(usd.mean())
+        # Where calls are free, no price of them matters.
+        return cls(reference, mean if mean > 0.0 else 1.0, novel_above)
+
+    def settings(self, scores: Scores) -> dict[str, Any]:
+        """Return what a certificate has to know of the path."""
+        return {
+            "reference": self.reference,
+            "unit_usd": self.unit_usd,
+            "spread": scores.spread,
+            "escalated": is_novel(scores.novelty, self.novel_above),
+        }
+
+    def decide(
+        self, p_pass: NDArray[Any], scores: Scores | None, usd: NDArray[np.float64], epsilon: float
+    ) -> NDArray[np.intp]:
+        """Return the tier of each row, int (n,), by the loss of regret; without scores, by p_pass alone."""
+        losses = expected_losses(
+            p_pass, None if scores is None else scores.spread, self.reference, Loss.REGRET
+        )
+        chosen = choose_many(losses, usd, [epsilon / self.unit_usd])[:, 0]
+        if scores is not None:
+            chosen[is_novel(scores.novelty, self.novel_above)] = self.reference
+        return chosen
+
+
+def default_epsilon(
+    certificate: dict[str, Any], out_of_fold: NDArray[np.float64], train: Outcomes, path: DecisionPath
+) -> dict[str, Any]:
+    """Return the epsilon that holds when the caller asks for nothing, by which loss, and what it rests on."""
+    certified = [row["epsilon"] for row in certificate["table"] if row["alpha"] <= DEFAULT_MAX_REGRET]
+    if certified:
+        return {
+            "default_epsilon": max(certified),
+            "default_loss": Loss.REGRET.value,
+            "basis": "certificate",
+        }
+    complete = train.complete
+    passed, usd = train.passed[complete] == 1.0, train.expected_cost_usd
+    assert usd is not None, "a fit expects costs"  # noqa: S101
+    against = np.column_stack([passed, passed[:, path.reference]])  # regret is against the last column
+    within = [
+        epsilon
+        for epsilon in EPSILONS
+        if complete.any()
+        and regret_rate(against, path.decide(out_of_fold[complete], None, usd[complete], epsilon))
+        <= DEFAULT_MAX_REGRET
+    ]
+    return {
+        "default_epsilon": max(within, default=0.0),
+        "default_loss": Loss.REGRET.value,
+        "basis": "cross-validation",
+    }
