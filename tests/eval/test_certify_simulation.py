@@ -147,11 +147,11 @@ def test_delta_is_spent() -> None:
 
 def test_groups_may_be_as_alike_as_they_like() -> None:
     """Up to 16 rows a group, all of one fate; and the control, which takes those rows to be exchangeable."""
-    population = populate(0.5, per_group=16, size=1200)
+    population = populate(0.5, per_group=16, size=3000)
     repetitions = 100
 
     def trial(seed: int, rng: np.random.Generator, by_row: bool = False) -> dict[str, int]:
-        groups = rng.integers(1200, size=150)
+        groups = rng.integers(3000, size=150)
         if not by_row:
             return population.broken(population.draw(groups, seed))
         starts, ends = (np.searchsorted(population.groups, groups, side) for side in ("left", "right"))
