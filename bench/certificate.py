@@ -176,6 +176,27 @@ def measure_speed(n: int = 10_000, rounds: int = 3) -> dict[str, Any]:
     }
 
 
+def count_broken(resplits: dict[str, Any]) -> dict[str, Any]:
+    """Return how many promises were made over all histories, and how many broken, there and on unseen prompts. Pure."""
+    promises = [
+        each[kind]
+        for found in resplits.values()
+        for each in found["alphas"].values()
+        for kind in ("regret", "quality")
+    ]
+    total = sum(each["repetitions"] for each in promises)
+    counts = {
+        name: round(sum(each[name] * each["repetitions"] for each in promises))
+        for name in ("broken", "broken_unseen")
+    }
+    return {
+        "promises": total,
+        **counts,
+        "share": round(counts["broken"] / total, 5),
+        "share_unseen": round(counts["broken_unseen"] / total, 5),
+    }
+
+
 def _tell(done: str) -> None:
     print(done, file=sys.stderr, flush=True)
 
@@ -190,19 +211,7 @@ def measure(data: Path, quick: bool, workers: int, tell: Callable[[str], None]) 
         routed.name: resplit(routed, 3 if quick else 20)
         for routed in route_histories(data, ROOT / "eval" / "ladders", OTHER_LADDERS, workers, tell)
     }
-    promises = [
-        each[kind]
-        for found in document["resplits"].values()
-        for each in found["alphas"].values()
-        for kind in ("regret", "quality")
-    ]
-    total = sum(each["repetitions"] for each in promises)
-    broken = sum(each["broken"] * each["repetitions"] for each in promises)
-    document["resplits_broken"] = {
-        "promises": total,
-        "broken": round(broken),
-        "share": round(broken / total, 5),
-    }
+    document["resplits_broken"] = count_broken(document["resplits"])
     document["simulations"] = measure_simulations(20 if quick else 1000, workers, tell)
     document["targets"] = judge(document, TARGETS)
     return document

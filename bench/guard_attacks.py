@@ -35,7 +35,7 @@ SHORT_EASY = (
 """Few words, and any model answers them."""
 
 GADGET_TOKENS = 20
-_CANDIDATES, _TRIED_ON = 96, 32  # tokens tried in each step of a search, and prompts that they are tried on
+_CANDIDATES, _TRIED_ON = 64, 32  # tokens tried in each step of a search, and prompts that they are tried on
 
 # Letters of each script, drawn at random: no text of anybody's.
 _SCRIPTS = {

@@ -174,7 +174,8 @@ def _render_paragraphs(document: dict[str, Any]) -> list[str]:
         "Each history is left out in turn; the others are pooled, tier by tier, teach and certify, each guard with a certificate "
         f"of its own at {_percent(document['alpha'])}. A certificate is void on traffic like this: it is of prompts like the calibration data. Regret has its exact "
         "interval of 95 %; *kept* is a regret of the promise at most, *violated* one whose interval lies above. The last columns "
-        "are the honest comparison: no guard, and the epsilon that saves as much, found in hindsight.",
+        "are the honest comparison: no guard, and the epsilon that saves as much, found in hindsight. Costs are in "
+        "units of a history's mean call of its dearest tier, for between histories these differ more than tenfold.",
         render_markdown(shift[1], shift[2]),
         _say_shift(document),
         f"### {known[0]}",
@@ -188,7 +189,7 @@ def _render_paragraphs(document: dict[str, Any]) -> list[str]:
         f"Routers fitted on all histories, and on {document['synthetic_prompts']:,} synthetic prompts; what is attacked are prompts that they did not learn from. "
         f"Gadgets are {document['gadget_tokens']} tokens. Searched ones are found greedily, with the router at hand, on other prompts: so that most prompts go "
         "below the reference tier, without guards; so that most do in spite of both guards; and upwards, to make calls dear (the "
-        "confounders of arXiv 2501.01818). Without guards, the router has the larger epsilon that is certified then."
+        "confounders of arXiv 2501.01818). Each router has the epsilon that is certified for it."
     )
     return parts
 

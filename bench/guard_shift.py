@@ -44,14 +44,28 @@ def open_extractor() -> Extractor:
 
 
 def read_outcomes(data: Path, name: str) -> Outcomes:
-    """Lay out one history on its own ladder."""
-    return tabulate(read_history(data / f"{name}.parquet"), read_tiers(data / f"{name}.tiers.toml"))
+    """Lay out one history on its own ladder, its costs in units of a mean call of the dearest tier.
+
+    What models cost differs more than tenfold between histories; as they are, to tell histories apart would be to tell prices.
+    """
+    outcomes = tabulate(read_history(data / f"{name}.parquet"), read_tiers(data / f"{name}.tiers.toml"))
+    unit = float(outcomes.cost_usd[:, -1].mean())
+    tiers = [
+        replace(
+            tier,
+            input_usd_per_mtok=tier.input_usd_per_mtok / unit,
+            output_usd_per_mtok=tier.output_usd_per_mtok / unit,
+        )
+        for tier in outcomes.ladder.tiers
+    ]
+    ladder = replace(outcomes.ladder, tiers=tuple(tiers))
+    return replace(outcomes, ladder=ladder, cost_usd=outcomes.cost_usd / unit)
 
 
 def pool(parts: dict[str, Outcomes]) -> Outcomes:
     """Put histories together, tier by tier: a prompt's outcome on a tier is that of its own history's tier. Pure.
 
-    The ladder's prices are the means of theirs, since a router has one price per tier; what calls cost is what they did.
+    The ladder's prices are the means of theirs, since a router has one price per tier.
     """
     first, *_ = parts.values()
     ladders = [each.ladder.tiers for each in parts.values()]

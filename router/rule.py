@@ -28,7 +28,8 @@ class Loss(StrEnum):
     """The reference tier passes and this one fails. What the two share is not known prompt by prompt: halfway between
     outcomes that are nested and ones that are independent, which is as good as learning it (docs/LOG.md)."""
     QUALITY = "quality"
-    """Pass probability, net: where this tier passes and the reference fails, that is won."""
+    """Pass probability, net: where this tier passes and the reference fails, that is won. On a tier dearer than the
+    reference nothing is won, so that what is certain never goes above where what is uncertain goes."""
 
 
 def expected_loss(
@@ -52,6 +53,8 @@ def expected_loss(
         ]
     else:
         losses = [best - p + u for p, u in zip(p_pass, spread, strict=True)]
+        for k in range(reference + 1, len(losses)):  # of a dominated ladder
+            losses[k] = max(losses[k], 0.0)
     losses[reference] = 0.0 if best == best else best  # a NaN is no certainty
     return losses
 
@@ -67,6 +70,7 @@ def expected_losses(
         losses = 0.5 * (best * (1.0 - p) + np.maximum(best - p, 0.0)) + uncertain
     else:
         losses = best - p + uncertain
+        losses[:, reference + 1 :] = np.maximum(losses[:, reference + 1 :], 0.0)
     losses[:, reference] = np.where(np.isnan(p[:, reference]), np.nan, 0.0)
     return losses
 
@@ -155,7 +159,10 @@ def choose_many(losses: ArrayLike, usd: ArrayLike, prices: ArrayLike) -> NDArray
     loss = np.asarray(losses, dtype=np.float64)
     cost = np.maximum.accumulate(np.asarray(usd, dtype=np.float64), axis=1)
     at = np.asarray(prices, dtype=np.float64)
-    choices = np.empty((len(loss), len(at)), np.intp)
-    for i, price in enumerate(at):
-        choices[:, i] = (loss + price * cost).argmin(axis=1)
+    least = loss[:, :1] + at * cost[:, :1]
+    choices = np.zeros(least.shape, np.intp)
+    for k in range(1, loss.shape[1]):  # tiers are few, and a minimum along a short axis is slow
+        value = loss[:, k, None] + at * cost[:, k, None]
+        choices[value < least] = k
+        np.minimum(least, value, out=least)
     return choices

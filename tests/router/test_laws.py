@@ -64,24 +64,13 @@ def test_who_asks_for_more_saving_gets_no_dearer_tier(
     assert frugal.index <= careful.index
 
 
-@pytest.mark.parametrize("ask", [name for name in ASKS if name != "min_quality"])
+@pytest.mark.parametrize("ask", ASKS)
 @given(prompt=ANY, bounds=BOUNDS, needs=NEEDS, one=SHARES, other=SHARES)
 def test_nor_where_the_dearest_tier_is_not_the_best(
     dominated: Router, ask: str, prompt: Any, bounds: Any, needs: Any, one: float, other: float
 ) -> None:
     careful, frugal = (
         dominated.route(prompt, Policy(**ASKS[ask](x), **bounds), needs=needs) for x in sorted((one, other))
-    )
-    assert frugal.index <= careful.index
-
-
-@given(prompt=ANY, bounds=BOUNDS, one=SHARES, other=SHARES)
-def test_nor_does_certified_quality_where_the_dearest_is_not_the_best(
-    dominated: Router, prompt: Any, bounds: Any, one: float, other: float
-) -> None:
-    """What is not certified goes to the best tier, which here is not the dearest: the law begins with certificates."""
-    careful, frugal = (
-        dominated.route(prompt, Policy(min_quality=0.97 - 0.2 * x, **bounds)) for x in sorted((one, other))
     )
     assert frugal.index <= careful.index
 

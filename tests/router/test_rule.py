@@ -46,7 +46,10 @@ def test_regret_by_hand() -> None:
 def test_quality_by_hand() -> None:
     p, spread = [0.25, 0.5, 0.75], [0.125, 0.0, 0.0625]
     assert [0.625, 0.25, 0.0] == expected_loss(p, spread, 2, Loss.QUALITY)
-    assert [0.375, 0.0, -0.1875] == expected_loss(p, spread, 1, Loss.QUALITY)  # a better one is a gain
+    assert [0.375, 0.0, 0.0] == expected_loss(p, spread, 1, Loss.QUALITY)  # a dearer one wins nothing
+    assert [-0.125, 0.25, 0.0] == expected_loss(
+        [0.875, 0.5, 0.75], [0.0] * 3, 2, Loss.QUALITY
+    )  # a cheaper one does
 
 
 # One prompt and many
@@ -123,8 +126,10 @@ def test_what_is_uncertain_is_lost(table: Any, loss: Loss, more: float) -> None:
     surely, unsurely = (
         expected_losses(p, np.array(spread) + extra, reference, loss) for extra in (0.0, more)
     )
-    others = np.arange(len(p[0])) != reference
-    np.testing.assert_allclose(surely[:, others] + more, unsurely[:, others], rtol=0, atol=1e-12)
+    cheaper, dearer = slice(None, reference), slice(reference + 1, None)
+    np.testing.assert_allclose(surely[:, cheaper] + more, unsurely[:, cheaper], rtol=0, atol=1e-12)
+    lost = (unsurely - surely)[:, dearer]  # where something was won, which does not count, not all of it shows
+    assert ((lost >= -1e-12) & (lost <= more + 1e-12)).all()
 
 
 @given(table=tables(), loss=LOSSES, better=SHARES)
