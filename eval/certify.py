@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from eval.bounds import betting_holds, groups_needed, upper_bound
 from eval.ladder import group_means
 from eval.outcomes import Outcomes
+from router.promise import READABLE
 from router.rule import Loss, choose_many, expected_losses
 
-__all__ = ["ALPHAS", "DELTA", "EPSILONS", "certify", "explain_shortage", "spend"]
+__all__ = ["ALPHAS", "DELTA", "EPSILONS", "abridge", "certify", "explain_shortage", "spend"]
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -142,6 +143,15 @@ def certify(
             del row["share_per_tier"]
         certificate["slices"].append({"name": name, "n": len(own), "delta": share, "table": table})
     return certificate
+
+
+def abridge(certificate: dict[str, Any]) -> dict[str, Any]:
+    """Return a certificate with the promises that people ask for, and the names of its slices. Pure."""
+    return certificate | {
+        "table": [row for row in certificate["table"] if row["alpha"] in READABLE],
+        "quality": [row for row in certificate["quality"] if round(1.0 - row["min_quality"], 6) in READABLE],
+        "slices": [part["name"] for part in certificate["slices"]],
+    }
 
 
 def spend(

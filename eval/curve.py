@@ -220,13 +220,13 @@ def savings_at(curve: Curve, share: float, top_quality: float, top_cost: float) 
     return None if cost is None else 1.0 - cost / top_cost if top_cost > 0 else 0.0
 
 
-def regret_rate(passed: ArrayLike, choice: ArrayLike) -> float:
-    """Return the share of prompts where the top tier passes and the chosen one fails; nan without prompts.
+def regret_rate(passed: ArrayLike, choice: ArrayLike, reference: int = -1) -> float:
+    """Return the share of prompts where a tier, by default the top one, passes and the chosen one fails.
 
-    `passed` is bool (n, k), `choice` int (n,).
+    `passed` is bool (n, k), `choice` int (n,); nan without prompts.
     """
     passed, choice = _passed(passed, choice)
-    return _mean(passed[:, -1] & ~passed[np.arange(len(choice)), choice])
+    return _mean(passed[:, reference] & ~passed[np.arange(len(choice)), choice])
 
 
 def over_routing_rate(passed: ArrayLike, choice: ArrayLike) -> float:

@@ -123,7 +123,7 @@ def evaluate(
         "comparison": comparison,
         "operating_point": None
         if decisions is None
-        else _operating_point(judged, chosen, epsilon, n_boot, seed),
+        else _operating_point(judged, chosen, kept, epsilon, n_boot, seed),
         "promises": _promises(
             judged, scores[SUBJECT], None if kept is None else kept.take(rows), model_scores, seed
         ),
@@ -195,15 +195,22 @@ def _promises(
 
 
 def _operating_point(
-    outcomes: Outcomes, chosen: NDArray[np.intp], epsilon: float | None, n_boot: int, seed: int
+    outcomes: Outcomes,
+    chosen: NDArray[np.intp],
+    kept: Kept | None,
+    epsilon: float | None,
+    n_boot: int,
+    seed: int,
 ) -> dict[str, Any]:
-    """Return what a model's own decisions attain, on the prompts that every tier answered."""
+    """Return what a model's own decisions attain against its reference tier, on the prompts that every tier answered."""
     complete = outcomes.complete
     scene, tiers = Scene.of(outcomes.take(complete), n_boot, seed), chosen[complete]
     names = outcomes.ladder.names
+    best = names[-1] if kept is None else kept.decision["reference"]
     return {
         "text": "The model's decisions when its caller asks for nothing.",
         "epsilon": epsilon,
-        **measure_choice(scene, tiers),
+        "reference": best,
+        **measure_choice(scene, tiers, names.index(best)),
         "share_per_tier": {name: float((tiers == k).mean()) for k, name in enumerate(names)},
     }

@@ -102,7 +102,7 @@ def measure_parts(
     dict
         JSON-ready: what `measure` gives, by name, and the same for each source under "by_source".
     """
-    kept = range(max(reference + 1, 2))
+    kept = range(reference + 1)
     test = test.on(kept)
     contenders = {name: (p[:, : len(kept)], chosen) for name, (p, chosen) in contenders.items()}
     metrics: dict[str, Any] = {
@@ -144,7 +144,7 @@ def render_metrics(metrics: dict[str, Any]) -> str:
     if not router["prompts"]:
         return "test part: no prompt was tried on every tier, so cost and quality cannot be measured"
     point = router["operating_point"]
-    top_cost = router["tiers"][-1]["cost_usd"]
+    best, top_cost = router["tiers"][-1]["name"], router["tiers"][-1]["cost_usd"]
     lines = [
         f"Held-out test part: {router['prompts']:,} prompts in {router['groups']:,} groups; 95 % intervals in brackets",
         f"  {'':<22}{'quality':>9}{'USD / 1,000 prompts':>22}{'saving':>9}",
@@ -158,9 +158,10 @@ def render_metrics(metrics: dict[str, Any]) -> str:
     saving = point["saving"]["value"]
     lines += [
         f"  {'tierwise':<22}{quality:>9.3f}{1000 * top_cost * (1 - saving):>22.4f}{saving:>9.1%}",
-        f"  saving against always top     {_percent(point['saving'])}",
-        f"  quality relative to top       {_percent(point['quality_relative_to_top'])}",
-        f"  regret (top passes, choice fails)  {_percent(point['regret'])}",
+        f"  against always {best}",
+        f"    saving                      {_percent(point['saving'])}",
+        f"    quality kept                {_percent(point['quality_relative_to_top'])}",
+        f"    regret (it passes, choice fails)  {_percent(point['regret'])}",
         *wrap(
             ", ".join(f"{name} {share:.0%}" for name, share in point["share_per_tier"].items()),
             TERMINAL_COLUMNS,

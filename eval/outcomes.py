@@ -146,13 +146,19 @@ class Outcomes:
         )
 
 
-def tabulate(history: History, ladder: Ladder) -> Outcomes:
+def tabulate(history: History, ladder: Ladder, teaching: NDArray[np.bool_] | None = None) -> Outcomes:
     """Lay a history out by tier. Pure.
 
     A tier's outcome is that of the first of its models that has a score for the prompt. The cost is the one
     logged; else the logged tokens times the tier's price for an input of that length; else an estimate: input tokens
     are those logged, or the mean of those logged in other rows of the prompt, or characters / 4, and output tokens are
     those logged, or the tier's mean, or the mean of the tiers that logged any, or `DEFAULT_OUTPUT_TOKENS`.
+
+    Parameters
+    ----------
+    teaching : bool (n,), optional
+        The rows of the table that those means are taken over, so that what certifies and judges has no part in what is
+        learned; by default all.
 
     Raises
     ------
@@ -181,7 +187,7 @@ def tabulate(history: History, ladder: Ladder) -> Outcomes:
     n_input = input_tokens.reindex(kept).to_numpy(dtype=np.float64)
     counted = np.array([read_prompt(text).n_chars for text in texts], dtype=np.float64) / CHARS_PER_TOKEN
     cost, estimated, answer_seen, mean_output = _costs(
-        rows, chosen, ladder, np.where(np.isnan(n_input), counted, n_input)
+        rows, chosen, ladder, np.where(np.isnan(n_input), counted, n_input), teaching
     )
     timestamp = prompts["timestamp"].dt.tz_convert(None).to_numpy()[kept]
     return Outcomes(
@@ -219,7 +225,11 @@ def _pick(column: pd.Series, chosen: NDArray[np.intp]) -> NDArray[np.float64]:
 
 
 def _costs(
-    rows: pd.DataFrame, chosen: NDArray[np.intp], ladder: Ladder, n_input: NDArray[np.float64]
+    rows: pd.DataFrame,
+    chosen: NDArray[np.intp],
+    ladder: Ladder,
+    n_input: NDArray[np.float64],
+    teaching: NDArray[np.bool_] | None,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], tuple[float, ...]]:
     """Return USD (n, k), where that is an estimate, where the answer was seen, and the mean output tokens per tier."""
     logged = _pick(rows["cost_usd"], chosen)
@@ -228,7 +238,8 @@ def _costs(
     if "usage_is_estimate" in rows:
         known &= ~((chosen >= 0) & rows["usage_is_estimate"].to_numpy(dtype=np.bool_)[chosen])
 
-    means = [float(column.mean()) if column.size else np.nan for column in _observed_columns(n_out)]
+    told = n_out if teaching is None else n_out[teaching]
+    means = [float(column.mean()) if column.size else np.nan for column in _observed_columns(told)]
     some = [mean for mean in means if not np.isnan(mean)]
     default = float(np.mean(some)) if some else DEFAULT_OUTPUT_TOKENS
     mean_output = tuple(default if np.isnan(mean) else mean for mean in means)

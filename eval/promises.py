@@ -41,16 +41,22 @@ class Kept:
         As in its manifest.
     choices : dict of (kind, loss) to int (n,)
         The tier of each prompt of the history under each promise of `certified`; only judged rows are read.
+    files : tuple of str
+        The names of the history that the certificate was made on, as far as the manifest says.
     """
 
     certificate: Mapping[str, Any]
     decision: Mapping[str, Any]
     choices: Mapping[tuple[str, float], Choice]
+    files: tuple[str, ...] = ()
 
     def take(self, rows: NDArray[np.intp]) -> Kept:
         """Return the same for some rows."""
         return Kept(
-            self.certificate, self.decision, {promise: tiers[rows] for promise, tiers in self.choices.items()}
+            self.certificate,
+            self.decision,
+            {promise: tiers[rows] for promise, tiers in self.choices.items()},
+            self.files,
         )
 
 
@@ -68,7 +74,7 @@ def model_promises(outcomes: Outcomes, kept: Kept, n_boot: int = 1000, seed: int
         outcomes.take(rows),
         n_boot,
         seed,
-    ) | {"dominated": bool(kept.decision.get("dominated", False))}
+    ) | {"dominated": bool(kept.decision.get("dominated", False)), "files": list(kept.files)}
 
 
 def half_promises(outcomes: Outcomes, scores: Floats, n_boot: int = 1000, seed: int = 0) -> dict[str, Any]:
@@ -85,8 +91,8 @@ def half_promises(outcomes: Outcomes, scores: Floats, n_boot: int = 1000, seed: 
     -------
     dict
         JSON-ready: `text`; `delta`; `groups` (that the certificate rests on); `judged` (`prompts`, `groups`); `tiers`;
-        `reference` and `dominated`; `lines`, by kind, all certified promises (`promise`, `saving`); `rows`, the readable
-        ones with what was measured (`saving` and `kept`: the regret, or the quality relative to the reference tier's;
+        `reference` and `dominated`; `files` (that made the certificate, None where these prompts did); `lines`, by kind, all certified promises (`promise`, `saving`); `rows`, the readable
+        ones with what was measured (`saving` and `came_to`: the regret, or the quality relative to the reference tier's;
         `share_per_tier`) and whether that breaks the promise beyond chance; `needed`, what the missing promises of regret
         need; `why`, where net quality saves less than regret at the same promise.
     """
@@ -111,7 +117,7 @@ def half_promises(outcomes: Outcomes, scores: Floats, n_boot: int = 1000, seed: 
         choices |= {(str(kind), row.loss): tiers[:, i] for i, row in enumerate(found)}
     text = "A certificate made on one half of the groups, and what each promise came to on the other half."
     document = _promises(judged, certificate, reference, choices, text, held, n_boot, seed)
-    return document | {"dominated": reference != len(held.ladder) - 1}
+    return document | {"dominated": reference != len(held.ladder) - 1, "files": None}
 
 
 def _half(groups: NDArray[np.object_], seed: int) -> NDArray[np.bool_]:
@@ -160,7 +166,7 @@ def _promises(
 
 def _row(promise: Certified, measure: _Measure, chosen: Choice) -> dict[str, Any]:
     measured = measure.of_choice(promise.kind, chosen)
-    low, high = measured["kept"]["low"], measured["kept"]["high"]
+    low, high = measured["came_to"]["low"], measured["came_to"]["high"]
     broken = low is not None and low > promise.loss
     if promise.kind == "quality":
         broken = high is not None and high < 1.0 - promise.loss
@@ -189,7 +195,7 @@ class _Measure:
         return cls(outcomes, reference, group_means(outcomes.cost_usd, outcomes.groups), n_boot, seed)
 
     def of_choice(self, kind: str, chosen: Choice) -> dict[str, Any]:
-        """Return what a tier per prompt attains: `saving`, `kept` and `share_per_tier`."""
+        """Return what a tier per prompt attains: `saving`, `came_to` and `share_per_tier`."""
         held, best, rows = self.outcomes, self.reference, np.arange(len(chosen))
         score, passed = held.score.astype(np.float64), held.passed == 1.0
         columns = np.stack(
@@ -214,7 +220,7 @@ class _Measure:
         spent = np.divide(paid, base, out=np.ones_like(base), where=base > 0)
         return {
             "saving": bounds(1.0 - spent),
-            "kept": bounds(regret if kind == "regret" else relative),
+            "came_to": bounds(regret if kind == "regret" else relative),
             "share_per_tier": {
                 name: float(share[0]) for name, share in zip(held.ladder.names, shares, strict=True)
             },
@@ -235,8 +241,8 @@ def _why(every: Mapping[str, list[Certified]], seen: Outcomes, reference: int, g
     best = float(seen.score[:, reference].mean())
     found = f"saves {quality[loss]:.1%}" if loss in quality else "is not certified"
     return (
-        f"At {percent(loss)}, the promise of net quality {found} and that of regret saves {regret[loss]:.1%}: of the best "
-        f"tier's mean score of {best:.3f} it may lose {100 * loss * best:.1f} points rather than {100 * loss:g}, no more than "
-        f"{won:.1%} of the prompts can win any back, passing on a cheaper tier where the best one fails, and a mean "
-        f"is harder to be sure of than a count, with {groups:,} groups."
+        f"At {percent(loss)}, the promise of net quality {found} and that of regret saves {regret[loss]:.1%}. Of the best "
+        f"tier's mean score of {best:.3f}, net quality may lose {100 * loss * best:.1f} points, regret {100 * loss:g}. By passing "
+        f"on a cheaper tier where the best one fails, no more than {won:.1%} of the prompts can win any back. A mean is also "
+        f"harder to be sure of than a count, with {groups:,} groups."
     )

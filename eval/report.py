@@ -255,7 +255,8 @@ def keep_promises(router: Router, prompts: Sequence[Prompt], plan: Plan) -> Kept
             model.decide(view, said, resolved).index for view, said in zip(views, outputs, strict=True)
         ]
         choices[row.kind, row.loss] = chosen
-    return Kept(certificate, decision, choices)
+    files = model.manifest.document.get("data", {}).get("files", [])
+    return Kept(certificate, decision, choices, tuple(file["name"] for file in files))
 
 
 def check_numbers(options: argparse.Namespace) -> None:

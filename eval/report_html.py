@@ -45,6 +45,7 @@ from eval.report_words import (
     interval,
     letters,
     percent,
+    point_labels,
     point_words,
     positives,
     standings,
@@ -158,9 +159,12 @@ def _operating_point(document: dict[str, Any]) -> str:
     point = document["operating_point"]
     if point is None:
         return ""
+    labels = point_labels(point)
     cards = [
-        ("Saving against the top tier for all", _big(point.get("saving"))),
-        ("Quality relative to the top tier", _big(point.get("quality_relative_to_top"))),
+        *(
+            (name(f"{labels[key][0].upper()}{labels[key][1:]}"), _big(point.get(key)))
+            for key in ("saving", "quality_relative_to_top")
+        ),
         ("Regret: sent too low", _big(point.get("regret"))),
         ("Over-routing: sent too high", _big(point.get("over_routing"))),
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from eval.report_promises import KEPT, TITLE, notes, rows_of, short_words
+from eval.report_promises import CAME_TO, TITLE, notes, rows_of, short_words
 from eval.report_promises import KINDS as PROMISES
 from eval.report_words import (
     DECIDED,
@@ -27,6 +27,7 @@ from eval.report_words import (
     finite,
     interval,
     percent,
+    point_labels,
     point_words,
     positives,
     shorten,
@@ -119,11 +120,8 @@ def _operating_point(document: dict[str, Any]) -> str:
     point = document["operating_point"]
     if point is None:
         return ""
-    pairs = (
-        ("saving against the top tier for all", "saving"), ("quality relative to the top tier", "quality_relative_to_top"),
-        ("regret", "regret"), ("over-routing", "over_routing"),
-    )  # fmt: skip
-    rows = [[said, _say(point.get(key))] for said, key in pairs]
+    labels = {**point_labels(point), "regret": "regret", "over_routing": "over-routing"}
+    rows = [[_text(said), _say(point.get(key))] for key, said in labels.items() if key != "quality"]
     rows += [
         [f"share sent to {_text(tier)}", percent(share)]
         for tier, share in (point.get("share_per_tier") or {}).items()
@@ -139,13 +137,13 @@ def _promises(promises: dict[str, Any] | None) -> str:
     for kind, said in PROMISES.items():
         rows = [
             [
-                short_words(row), percent(row["saving"]), _say(row["measured"]["saving"]), _say(row["measured"]["kept"]),
+                short_words(row), percent(row["saving"]), _say(row["measured"]["saving"]), _say(row["measured"]["came_to"]),
                 *(percent(row["measured"]["share_per_tier"].get(tier), 0) for tier in promises["tiers"]),
             ]
             for row in rows_of(promises, kind)
         ]  # fmt: skip
         sent = [f"sent to {_text(tier, 80)}" for tier in promises["tiers"]]
-        head = [said, "saving, certified", "saving, measured", KEPT[kind], *sent]
+        head = [said, "saving, expected", "saving, measured", CAME_TO[kind], *sent]
         parts += [_table(head, rows)] if rows else []
     return "\n\n".join(parts)
 

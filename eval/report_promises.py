@@ -30,18 +30,29 @@ from eval.report_words import MISSING, clean, count, finite, interval, listed, p
 from router.promise import percent as promised
 from router.promise import promise_words
 
-__all__ = ["KEPT", "KINDS", "TITLE", "notes", "promises_figure", "promises_section", "rows_of", "short_words"]
+__all__ = [
+    "CAME_TO",
+    "KINDS",
+    "TITLE",
+    "notes",
+    "promises_figure",
+    "promises_section",
+    "rows_of",
+    "short_words",
+]
 
 TITLE = "What can be promised"
 KINDS = {"regret": "Fail where the best tier passes", "quality": "Keep the best tier’s quality"}
-KEPT = {"regret": "regret, measured", "quality": "quality of best tier, measured"}
+CAME_TO = {"regret": "regret, measured", "quality": "quality of best tier, measured"}
 _STYLES = {"regret": "s0", "quality": "s2"}
 _LINES = {
     "regret": "at most x% fail where the best tier passes",
     "quality": "all but x% of the best tier’s quality is kept",
 }
 _SHORT = {"regret": "regret", "quality": "net quality"}
-_HEIGHTS = {"wide": 380.0, "narrow": 330.0}
+_HEIGHTS = {"wide": 400.0, "narrow": 350.0}
+_CLEAR = 5.0  # between a label and a line or another label
+_FILES = 4  # named in a sentence
 
 
 def promises_section(promises: dict[str, Any] | None) -> str:
@@ -70,9 +81,8 @@ def notes(promises: dict[str, Any]) -> list[str]:
     confidence = percent(1.0 - promises["delta"], 0)
     best, judged = clean(promises["reference"]), promises["judged"]
     said = [
-        f"{promises['text']} It rests on {count(promises['groups'])} groups; each promise holds with {confidence} confidence for "
-        f"prompts like these. Checked on {count(judged['prompts'])} prompts in {count(judged['groups'])} groups. Groups "
-        "count alike."
+        f"{promises['text']} Each promise holds with {confidence} confidence for prompts like {_like(promises)}. Checked on "
+        f"{count(judged['prompts'])} prompts in {count(judged['groups'])} groups. Groups count alike."
     ]
     if promises["dominated"]:
         said.append(
@@ -102,6 +112,16 @@ def notes(promises: dict[str, Any]) -> list[str]:
     return said + ([clean(promises["why"])] if promises["why"] else [])
 
 
+def _like(promises: dict[str, Any]) -> str:
+    """Return which prompts are promised about: these, where they made the certificate, else those that did."""
+    groups, files = f"{count(promises['groups'])} groups", promises["files"]
+    if files is None:
+        return f"these; the certificate rests on {groups} of them"
+    named = [shorten(file, 60) for file in files[:_FILES]]
+    more = [f"{count(len(files) - _FILES)} more files"] if len(files) > _FILES else []
+    return f"the {groups}{f' of {listed([*named, *more])}' if files else ''} that made it"
+
+
 def rows_of(promises: dict[str, Any], kind: str) -> list[dict[str, Any]]:
     """Return the readable promises of a kind, the strictest first."""
     return [row for row in promises["rows"] if row["kind"] == kind]
@@ -112,7 +132,7 @@ def _table(promises: dict[str, Any], kind: str) -> str:
     if not rows:
         return ""
     head = [
-        ("", "promise"), ("num", "saving, certified"), ("num", "saving, measured"), ("num", KEPT[kind]),
+        ("", "promise"), ("num", "saving, expected"), ("num", "saving, measured"), ("num", CAME_TO[kind]),
         *(("num", f"sent to {name(tier, 24)}") for tier in promises["tiers"]),
     ]  # fmt: skip
     return table(f"{KINDS[kind]}: promised and measured, 95% intervals beneath", head, rows)
@@ -125,7 +145,7 @@ def _cells(promises: dict[str, Any], row: dict[str, Any]) -> list[str]:
         f"{escape(short_words(row))}{broken}",
         percent(row["saving"]),
         _interval(measured["saving"]),
-        _interval(measured["kept"]),
+        _interval(measured["came_to"]),
         *(percent(measured["share_per_tier"].get(tier), 0) for tier in promises["tiers"]),
     ]
 
@@ -159,7 +179,7 @@ def promises_figure(promises: dict[str, Any]) -> str:
 def _figure(promises: dict[str, Any], lines: dict[str, list[Point]], size: str) -> str:
     (width, _, font), height = SIZES[size], _HEIGHTS[size]
     wide = size == "wide"
-    area = Box(52.0 if wide else 44.0, 16.0, width - 18.0, height - 50.0)
+    area = Box(52.0 if wide else 44.0, 36.0, width - 18.0, height - 50.0)
     marks = {kind: _marks(promises, kind) for kind in KINDS}
     points = [point for found in (*lines.values(), *marks.values()) for point in found]
     x = Scale(0.0, max(a for a, _ in points) * 1.03, area.left, area.right)
@@ -177,10 +197,12 @@ def _figure(promises: dict[str, Any], lines: dict[str, list[Point]], size: str) 
         )
     axis, middle = "x, as promised", (area.left + area.right) / 2
     parts.append(element("text", axis, class_="axis", x=middle, y=height - 10.0, text_anchor="middle"))
+    parts.append(element("text", "Saving against the best tier for all", class_="axis", x=2.0, y=16.0))
     placer = Placer(area)
     drawn = {kind: [(x(a), y(b)) for a, b in line] for kind, line in lines.items() if line}
     for kind, line in drawn.items():
-        placer.add_line(line)
+        for away in (-_CLEAR, 0.0, _CLEAR):
+            placer.add_line([(a, b + away) for a, b in line])
         parts.append(polyline(line, f"line {_STYLES[kind]}"))
     for kind in drawn:
         parts += [_mark(kind, x(a), y(b)) for a, b in marks[kind]]
@@ -189,7 +211,11 @@ def _figure(promises: dict[str, Any], lines: dict[str, list[Point]], size: str) 
         anchors = [line[len(line) * i // 8] for i in (4, 5, 3, 6, 2, 7)]
         names = _LINES if wide else _SHORT
         parts.append(label(placer, anchors, names[kind], font, f"name {_STYLES[kind]}", 50))
-    title = "Saving against what is promised, certified and measured"
+        taken = placer.taken[-1]
+        placer.taken[-1] = Box(
+            taken.left - _CLEAR, taken.top - _CLEAR, taken.right + _CLEAR, taken.bottom + _CLEAR
+        )
+    title = "Saving against what is promised, expected and measured"
     return figure("".join(parts), width, height, f"promises-{size}", title, _describe(promises), size)
 
 

@@ -5,10 +5,9 @@ The rule: pure. Wide characters count two columns; controls, which could drive a
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Any
 
-from eval.report_promises import KEPT, TITLE, notes, rows_of
+from eval.report_promises import CAME_TO, TITLE, notes, rows_of
 from eval.report_words import (
     DECIDED,
     MISSING,
@@ -19,15 +18,16 @@ from eval.report_words import (
     count,
     interval,
     percent,
+    point_labels,
     shorten,
     standings,
     subject_of,
 )  # fmt: skip
+from router.columns import columns, wrap
 from router.promise import promise_words
 
 __all__ = ["render_text"]
 
-_WIDTH = 100
 _NAME, _COLUMN = 37, 29
 _PROMISE = 57
 _PROMISES = (0.01, 0.02, 0.05, 0.1)  # the others are in the page
@@ -73,13 +73,12 @@ def _key_numbers(document: dict[str, Any], subject: dict[str, Any]) -> list[str]
 
 
 def _operating_point(point: dict[str, Any]) -> list[str]:
-    pairs = [
-        ("saving against the top tier for all", _say(point.get("saving"))),
-        ("quality", _say(point.get("quality"))),
-        ("quality relative to the top tier", _say(point.get("quality_relative_to_top"))),
-        ("regret (sent too low)", _say(point.get("regret"))),
-        ("over-routing (sent too high)", _say(point.get("over_routing"))),
-    ]
+    labels = {
+        **point_labels(point),
+        "regret": "regret (sent too low)",
+        "over_routing": "over-routing (sent too high)",
+    }
+    pairs = [(said, _say(point.get(key))) for key, said in labels.items()]
     lines = [DECIDED, *(f"  {_fit(said, 53)}  {value}" for said, value in pairs)]
     shares = [
         f"{shorten(tier, 40)} {percent(share)}" for tier, share in (point.get("share_per_tier") or {}).items()
@@ -89,13 +88,13 @@ def _operating_point(point: dict[str, Any]) -> list[str]:
 
 def _promises(promises: dict[str, Any]) -> list[str]:
     lines = [TITLE]
-    for kind, kept in KEPT.items():
+    for kind, came_to in CAME_TO.items():
         rows = [row for row in rows_of(promises, kind) if row["promise"] in _PROMISES]
-        lines += [f"{'':{_PROMISE}}  {'saves':>8}  {kept}"] if rows else []
+        lines += [f"{'':{_PROMISE}}  {'saves':>8}  {came_to}"] if rows else []
         for row in rows:
             said, measured = promise_words(kind, row["promise"]), row["measured"]
             lines.append(
-                f"  {_fit(said, _PROMISE - 2)}  {percent(row['saving']):>8}  {_say(measured['kept'])}"
+                f"  {_fit(said, _PROMISE - 2)}  {percent(row['saving']):>8}  {_say(measured['came_to'])}"
             )
     return lines + [line for note in notes(promises) for line in _wrap(note, "  ")]
 
@@ -115,35 +114,15 @@ def _say(value: dict[str, Any] | None, unit: str = "percent", missing: str = MIS
     return f"{said:>8} ({bounds})" if bounds else f"{said:>8}"
 
 
-def _columns(text: str) -> int:
-    """Return how many columns a terminal gives to text."""
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
-    )
-
-
 def _fit(text: object, width: int) -> str:
     """Return text on one line of exactly `width` columns, cut or filled up."""
     line = shorten(text, width)
-    if _columns(line) > width:
-        while _columns(line) > width - 1:
+    if columns(line) > width:
+        while columns(line) > width - 1:
             line = line[:-1]
         line += "…"
-    return line + " " * (width - _columns(line))
+    return line + " " * (width - columns(line))
 
 
 def _wrap(text: object, indent: str = "") -> list[str]:
-    """Return text as lines of at most 100 columns; words longer than a line are broken."""
-    lines, line = [], indent
-    for word in clean(text).split():
-        gap = " " if line.strip() else ""
-        if gap and _columns(line + gap + word) > _WIDTH:
-            lines.append(line)
-            line, gap = indent, ""
-        line += gap
-        for character in word:
-            if _columns(line + character) > _WIDTH:
-                lines.append(line)
-                line = indent
-            line += character
-    return [*lines, line] if line.strip() else lines
+    return wrap(clean(text), indent)

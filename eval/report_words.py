@@ -30,6 +30,7 @@ __all__ = [
     "letters",
     "listed",
     "percent",
+    "point_labels",
     "point_words",
     "points",
     "positives",
@@ -77,15 +78,20 @@ GLOSSARY = (
         "Saving at 97% quality",
         "The part of the top tier's cost that is saved by the cheapest setting that keeps 97% of the top tier's quality.",
     ),
-    ("Regret", "The share of prompts where the top tier passes and the chosen tier fails: sent too low."),
+    (
+        "Regret",
+        "The share of prompts where the top tier passes and the chosen tier fails: sent too low. For a model's own decisions "
+        "and for promises, the best tier stands in the top tier's place.",
+    ),
     (
         "Promise",
         "What a certificate states of routing, with a confidence: either that at most some share of prompts fails where the "
         "best tier passes, or that at least some share of the best tier's quality is kept, net of what cheaper tiers win.",
     ),
     (
-        "Best tier",
-        "What promises are against: the dearest tier, unless a cheaper one is better beyond chance.",
+        "Best tier, also reference tier",
+        "What promises and a model's own decisions are measured against: the dearest tier, unless a cheaper one is better "
+        "beyond chance. The top tier is the dearest, always.",
     ),
     ("Over-routing", "The share of prompts where a tier cheaper than the chosen one passes: sent too high."),
     (
@@ -274,6 +280,16 @@ def standings(
         for said, key in kinds
     ]
     return [(said, labels) for said, labels in found if any(label not in reason for label in labels)]
+
+
+def point_labels(point: dict[str, Any]) -> dict[str, str]:
+    """Return, by key of an operating point, what its figures against the best tier are called: saving, quality."""
+    best = clean(point.get("reference") or "the best tier")
+    return {
+        "saving": f"saving against {best} for all",
+        "quality": "quality",
+        "quality_relative_to_top": f"quality relative to {best}",
+    }
 
 
 def point_words(point: dict[str, Any]) -> str:

@@ -105,9 +105,9 @@ class Scene:
             areas - self.random_area, self.gap, out=np.zeros_like(areas), where=self.gap > NO_GAP
         )
 
-    def saved(self, cost_usd: Floats) -> Floats:
-        """Return the part of the top tier's cost saved, per draw; 0 where the top tier is free."""
-        top = self.tier_cost[:, -1]
+    def saved(self, cost_usd: Floats, best: int = -1) -> Floats:
+        """Return the part of a tier's cost saved, per draw, by default the top tier's; 0 where that tier is free."""
+        top = self.tier_cost[:, best]
         spent = np.divide(cost_usd, top, out=np.ones_like(top), where=top > 0)
         return np.where(np.isnan(cost_usd), np.nan, 1.0 - spent)
 
@@ -149,10 +149,15 @@ def serve(scene: Scene, settings: Choice) -> tuple[Floats, Floats]:
     )
 
 
-def measure_choice(scene: Scene, chosen: Choice) -> dict[str, Bounds]:
+def measure_choice(scene: Scene, chosen: Choice, best: int = -1) -> dict[str, Bounds]:
     """Return what a tier per prompt (n,) attains, with intervals. Pure.
 
-    Saving, quality, quality_relative_to_top (1 where the top tier scores nothing), regret and over_routing.
+    Saving, quality, quality_relative_to_top (1 where that tier scores nothing), regret and over_routing.
+
+    Parameters
+    ----------
+    best : int
+        Position of the tier that these are against: the top tier, or a better one that is cheaper.
     """
     rows = np.arange(len(chosen))
     passed, cheaper = scene.passed, np.arange(scene.passed.shape[1]) < chosen[:, None]
@@ -160,16 +165,16 @@ def measure_choice(scene: Scene, chosen: Choice) -> dict[str, Bounds]:
         [
             scene.cost_usd[rows, chosen],
             scene.quality[rows, chosen],
-            passed[:, -1] & ~passed[rows, chosen],
+            passed[:, best] & ~passed[rows, chosen],
             np.any(cheaper & passed, axis=1),
         ],
         axis=1,
     )
     cost, quality, regret, over = scene.draws.means(columns).T
-    top = scene.tier_quality[:, -1]
+    top = scene.tier_quality[:, best]
     relative = np.divide(quality, top, out=np.ones_like(top), where=top > 0)
     return {
-        "saving": scene.bounds(scene.saved(cost)),
+        "saving": scene.bounds(scene.saved(cost, best)),
         "quality": scene.bounds(quality),
         "quality_relative_to_top": scene.bounds(relative),
         "regret": scene.bounds(regret),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from router import ConfigError, Policy, RequestError, Router, RouterError, __version__
-from router.flags import add_policy_flags, read_policy_flags
+from router.flags import add_policy_flags, read_policy_flags, require_known_tiers
 
 __all__ = ["main"]
 
@@ -49,11 +49,13 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="tierwise", description="The cheapest model tier that is enough.")
+    parser = _Parser(
+        prog="tierwise", description="The cheapest model tier that is enough.", allow_abbrev=False
+    )
     parser.add_argument("--version", action="version", version=f"tierwise {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    command = commands.add_parser("route", help="say which tier a prompt goes to")
+    command = commands.add_parser("route", allow_abbrev=False, help="say which tier a prompt goes to")
     command.add_argument("prompt", nargs="?", help="the text; - reads it from standard input")
     command.add_argument(
         "--messages",
@@ -82,14 +84,14 @@ def _parser() -> argparse.ArgumentParser:
     add_policy_flags(command)
     command.set_defaults(run=_route)
 
-    command = commands.add_parser("inspect", help="check a model and say what it is")
+    command = commands.add_parser("inspect", allow_abbrev=False, help="check a model and say what it is")
     command.add_argument(
         "model", nargs="?", metavar="DIR", help="artefact (default: $TIERWISE_MODEL or the packaged model)"
     )
     command.add_argument("--json", action="store_true", help="print the manifest as one JSON object")
     command.set_defaults(run=_inspect)
 
-    command = commands.add_parser("serve", help="answer the same questions over HTTP")
+    command = commands.add_parser("serve", allow_abbrev=False, help="answer the same questions over HTTP")
     _add_serve_options(command)
     command.set_defaults(run=_serve)
     return parser
@@ -179,6 +181,7 @@ def _route(options: argparse.Namespace) -> str:
         tiers = decision["tiers"]
     else:
         router = Router.load(options.model)
+        require_known_tiers(options, router.model.names)
         try:
             decided = router.route(
                 prompt, policy, context_tokens=options.context_tokens, cached_tokens=options.cached_tokens

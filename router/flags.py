@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
-from router.errors import RequestError
-from router.policy import ASKS, OBJECTIVES, Policy, read_policy
+from router.errors import ConfigError, RequestError
+from router.policy import ASKS, OBJECTIVES, Policy, read_policy, resolve_bounds
 
-__all__ = ["add_policy_flags", "read_policy_flags"]
+__all__ = ["add_policy_flags", "read_policy_flags", "require_known_tiers"]
 
 
 def add_policy_flags(command: argparse.ArgumentParser) -> None:
@@ -56,3 +57,19 @@ def read_policy_flags(options: argparse.Namespace) -> Policy:
 
 def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
+
+
+def require_known_tiers(options: argparse.Namespace, names: Sequence[str]) -> None:
+    """Check the file of `--policy` against a ladder.
+
+    Raises
+    ------
+    ConfigError
+        It names a tier that there is none of.
+    """
+    if options.policy is None:
+        return
+    try:
+        resolve_bounds(read_policy(options.policy), names)
+    except RequestError as error:
+        raise ConfigError(f"policy file {options.policy}: {str(error).removeprefix('policy: ')}") from None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Any
 
+from router.columns import WIDTH, columns, wrap
 from router.manifest import Manifest
 from router.promise import (
     Certified,
+    best_words,
     certified,
     default_words,
     dominance_words,
@@ -22,7 +23,6 @@ from router.promise import (
 
 __all__ = ["describe"]
 
-_WIDTH = 100
 _PROMISE, _SAVES = 33, 6
 _NARROWEST = 7  # columns of a tier, its share and the space before it
 
@@ -52,7 +52,7 @@ def describe(manifest: Manifest, folder: str, n_bytes: int) -> str:
 def _tiers(manifest: Manifest) -> str:
     tiers = manifest.ladder.tiers
     names = [_plain(tier.name) for tier in tiers]
-    width = min(max(map(_columns, names)), 40)
+    width = min(max(map(columns, names)), 40)
     lines = _wrap(
         f"Tiers, cheapest first (a score of {manifest.ladder.pass_score:g} passes; USD per million tokens)"
     )
@@ -60,7 +60,7 @@ def _tiers(manifest: Manifest) -> str:
         prices = f"in {tier.input_usd_per_mtok:<7g} out {tier.output_usd_per_mtok:<7g}"
         models, *more = _wrap(", ".join(tier.models), " " * (width + len(prices) + 5)) or [""]
         lines += [f"  {_fit(name, width)}  {prices} {models.strip()}".rstrip(), *more]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_wrap(best_words(manifest.document["decision"], manifest.ladder.names))])
 
 
 def _data(document: dict[str, Any]) -> str:
@@ -81,14 +81,14 @@ def _certificate(manifest: Manifest) -> list[str]:
     tiers = [_plain(name) for name in manifest.ladder.names]
     reference = _plain(decision.get("reference", tiers[-1]))
     regret, quality = certified(certificate, "regret"), certified(certificate, "quality")
-    said = [dominance_words(decision, tiers)]
+    notes = [dominance_words(decision, tiers), missing_words(certificate), default_words(decision, reference)]
+    said = ["\n".join(_wrap(note)) for note in notes]
     if not regret and not quality:
         head = (
             f"Certificate: none; {certificate['n']:,} calibration groups support no promise, so requests for one go to "
             f"{reference}, the best tier"
         )
-        notes = [missing_words(certificate), *said, default_words(decision, reference)]
-        return ["\n".join(_wrap(head) + [line for note in notes for line in _wrap(note, "  ")])]
+        return ["\n".join(_wrap(head)), *said]
     files = ", ".join(file["name"] for file in manifest.document.get("data", {}).get("files", []))
     head = (
         f"Certificate: each promise with {1 - certificate['delta']:.0%} confidence, on data like the {certificate['n']:,} "
@@ -101,22 +101,17 @@ def _certificate(manifest: Manifest) -> list[str]:
         _wrap(head),
         _promises("Fail where the best tier passes", failing, regret, tiers),
         _promises("Kept of the best tier's quality", keeping, quality, tiers),
-        [
-            line
-            for note in (*said, missing_words(certificate), default_words(decision, reference))
-            for line in _wrap(note)
-        ],
     ]
     tables = ["\n".join(lines) for lines in parts]
-    return [*tables, _presets(certificate, decision, reference), _slices(certificate)]
+    return [*tables, *said, _presets(certificate, decision, reference), _slices(certificate)]
 
 
 def _promises(title: str, words: list[str], rows: list[Certified], tiers: list[str]) -> list[str]:
     """Return a table of one kind of promise; shares stand under their tiers, or below where there are too many."""
     if not rows:
         return []
-    room = _WIDTH - _PROMISE - _SAVES - 2
-    width = min(max(*map(_columns, tiers), 4) + 2, room // len(tiers))
+    room = WIDTH - _PROMISE - _SAVES - 2
+    width = min(max(*map(columns, tiers), 4) + 2, room // len(tiers))
     under = width >= _NARROWEST
     heads = "".join(f"  {_fit(tier, width - 2, right=True)}" for tier in tiers) if under else ""
     lines = [f"  {_fit(title, _PROMISE)}{'saves':>{_SAVES}}{heads}"]
@@ -139,7 +134,7 @@ def _presets(certificate: dict[str, Any], decision: dict[str, Any], reference: s
     for name, words, saving in rows:
         means = f"not certified, so {reference}" if saving is None else saving_words(saving)
         means += ", the default" if is_default(name, decision) else ""
-        lines.append(f"  {name:<10}{words:<{width}}{_fit(means, _WIDTH - width - 12)}".rstrip())
+        lines.append(f"  {name:<10}{words:<{width}}{_fit(means, WIDTH - width - 12)}".rstrip())
     return "\n".join(lines)
 
 
@@ -148,7 +143,7 @@ def _slices(certificate: dict[str, Any]) -> str:
     if not slices:
         return ""
     lines = [f"Slices, all together with {1 - certificate['delta']:.0%} confidence"]
-    width = min(max(_columns(_plain(part["name"])) for part in slices), 40)
+    width = min(max(columns(_plain(part["name"])) for part in slices), 40)
     for part in slices:
         row = slice_row(part)
         promise = (
@@ -171,7 +166,7 @@ def _metrics(document: dict[str, Any]) -> str:
     if len(rows) == 1:
         return ""
     widths = [2 + max(len(row[i]) for row in rows) for i in (1, 2, 3)]
-    names = max(1, min(max(_columns(row[0]) for row in rows), _WIDTH - 2 - sum(widths)))
+    names = max(1, min(max(columns(row[0]) for row in rows), WIDTH - 2 - sum(widths)))
     lines = ["Held-out test part, asked for nothing, against the best tier for all, with 95% intervals"]
     for name, *cells in rows:
         shown = "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
@@ -190,34 +185,14 @@ def _plain(text: object) -> str:
     return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(str(text).split()))
 
 
-def _columns(text: str) -> int:
-    """Return how many columns a terminal gives to text."""
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
-    )
-
-
 def _fit(text: str, width: int, *, right: bool = False) -> str:
     """Return text in exactly `width` columns, one or more, cut or filled up."""
     line = text
-    while _columns(line) > width:
+    while columns(line) > width:
         line = line.removesuffix("…")[:-1] + "…"
-    room = " " * (width - _columns(line))
+    room = " " * (width - columns(line))
     return room + line if right else line + room
 
 
 def _wrap(text: str, indent: str = "") -> list[str]:
-    """Return text as lines of at most `_WIDTH` columns; a word longer than a line is broken."""
-    lines, line = [], indent
-    for word in _plain(text).split(" ") if text else []:
-        gap = " " if line.strip() else ""
-        if gap and _columns(line + gap + word) > _WIDTH:
-            lines.append(line)
-            line, gap = indent, ""
-        line += gap
-        for character in word:
-            if _columns(line + character) > _WIDTH:
-                lines.append(line)
-                line = indent
-            line += character
-    return [*lines, line] if line.strip() else lines
+    return wrap(_plain(text), indent)

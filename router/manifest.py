@@ -20,6 +20,8 @@ __all__ = ["SCHEMA", "Certificate", "Defaults", "Manifest", "parse_manifest"]
 SCHEMA = 2
 """Version of the manifest's form; an artefact of another one is refused."""
 
+_SAME = 1e-9  # 0.3 - 0.25 is not quite 0.05, and asks for the same promise
+
 
 Rows = tuple[tuple[float, float], ...]
 """What is promised, and the epsilon that it is promised at."""
@@ -52,11 +54,11 @@ class Certificate:
     def epsilon_for_regret(self, most: float, within: str | None = None) -> float | None:
         """Return the most permissive epsilon certified for this regret, in all or within a slice, or None. Pure."""
         rows = self.regret if within is None else self.slices.get(within, ())
-        return max((epsilon for alpha, epsilon in rows if alpha <= most), default=None)
+        return max((epsilon for alpha, epsilon in rows if alpha <= most + _SAME), default=None)
 
     def epsilon_for_quality(self, least: float) -> float | None:
         """Return the most permissive epsilon certified to keep this share of quality, or None. Pure."""
-        return max((epsilon for share, epsilon in self.quality if share >= least), default=None)
+        return max((epsilon for share, epsilon in self.quality if share >= least - _SAME), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Defaults:
     novelty_threshold : float
         Prompts above it escalate.
     spend : tuple of (epsilon, usd)
-        What requests cost in the mean at an epsilon, by the loss of quality; epsilons ascend, costs do not.
+        What requests cost in the mean at an epsilon, by the loss of quality; epsilons ascend, costs descend.
     """
 
     epsilon: float
@@ -164,12 +166,12 @@ def _defaults(decision: dict[str, Any], ladder: Ladder) -> Defaults:
     if not usd > 0.0:
         raise ValueError(f"unit_usd is above 0; found {usd!r}")
     return Defaults(
-        epsilon=_positive(decision["default_epsilon"]),
+        epsilon=_not_negative(decision["default_epsilon"]),
         loss=Loss(decision["default_loss"]),
         reference=_position(decision["reference"], ladder),
         unit_usd=usd,
         novelty_threshold=_finite(decision["novelty_threshold"]),
-        spend=tuple((_positive(row["epsilon"]), _positive(row["usd"])) for row in decision["spend"]),
+        spend=tuple((_not_negative(row["epsilon"]), _not_negative(row["usd"])) for row in decision["spend"]),
     )
 
 
@@ -190,7 +192,7 @@ def _certificate(document: dict[str, Any]) -> Certificate:
 
 
 def _rows(table: list[dict[str, Any]], promise: str) -> Rows:
-    return tuple((_share(row[promise]), _positive(row["epsilon"])) for row in table)
+    return tuple((_share(row[promise]), _not_negative(row["epsilon"])) for row in table)
 
 
 def _text(value: object) -> str:
@@ -219,7 +221,7 @@ def _share(value: object) -> float:
     return float(value)
 
 
-def _positive(value: object) -> float:
+def _not_negative(value: object) -> float:
     number = _finite(value)
     if number < 0.0:
         raise ValueError(f"expected a number of 0 or more, found {value!r}")

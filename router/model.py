@@ -9,7 +9,7 @@ import numpy as np
 
 from router.decision import Decision, Reason
 from router.demand import Demand
-from router.policy import PRESETS, Bounds, Policy, resolve_bounds
+from router.policy import Bounds, Policy, resolve_bounds
 from router.prompt import PromptView
 from router.rule import Loss, choose, expected_loss
 from router.tiers import CHARS_PER_TOKEN
@@ -136,7 +136,7 @@ class Model:
     def _resolve(self, policy: Policy) -> Resolved:
         defaults, certificate = self.manifest.defaults, self.manifest.certificate
         bounds = resolve_bounds(policy, self.names)
-        regret = policy.max_regret if policy.preset is None else PRESETS[policy.preset]
+        regret = policy.regret
         loss, unless = Loss.REGRET, Reason.UNCERTIFIED
         epsilon: float | None
         if regret is not None:
@@ -153,7 +153,7 @@ class Model:
         overspent = epsilon is None and unless is Reason.COST
         return Resolved(
             loss,
-            (_FRUGAL if overspent else epsilon or 0.0) / defaults.unit_usd,
+            min(_FRUGAL if overspent else epsilon or 0.0, _FRUGAL) / defaults.unit_usd,
             bounds,
             policy.max_cost_usd,
             frozenset(policy.needs),

@@ -148,7 +148,11 @@ class Policy:
             _check_slice(self.slice)
             if self.regret is None:
                 raise RequestError(
-                    "policy: slice says what max_regret or preset is promised for; add one of them", "slice"
+                    "policy: slice says what max_regret or preset is promised for; ask for one of them"
+                    + "".join(
+                        f" in place of {name}" for name in OBJECTIVES if getattr(self, name) is not None
+                    ),
+                    "slice",
                 )
 
     @property
@@ -216,7 +220,7 @@ def read_policy(path: str | Path) -> Policy:
 
     source = f"policy file {path}"
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"{source}: expected UTF-8, found another encoding at byte {error.start}; save it as UTF-8"

@@ -9,7 +9,7 @@ from typing import Any
 from router.policy import PRESETS
 
 __all__ = [
-    "READABLE", "Certified", "certified", "default_words", "dominance_words", "is_default", "missing_words", "percent",
+    "READABLE", "Certified", "best_words", "certified", "default_words", "dominance_words", "is_default", "missing_words", "percent",
     "preset_rows", "promise_words", "saving_words", "slice_row", "whole",
 ]  # fmt: skip
 
@@ -137,6 +137,17 @@ def missing_words(certificate: Mapping[str, Any]) -> str:
         f"Not certified, for want of calibration groups ({certificate['n']:,} here; needed at the least, if nothing goes "
         f"wrong): {', '.join(said)}."
     )
+
+
+def best_words(decision: Mapping[str, Any], tiers: Sequence[str]) -> str:
+    """Return a sentence on which tier is the best, and what documents call it. Pure."""
+    best = decision.get("reference", tiers[-1])
+    why = (
+        "it is cheaper than the dearest, and better"
+        if decision.get("dominated")
+        else "no cheaper one is better"
+    )
+    return f"The best tier is {best}: {why} beyond chance. Policies and documents call it the reference tier."
 
 
 def dominance_words(decision: Mapping[str, Any], tiers: Sequence[str]) -> str:

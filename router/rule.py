@@ -100,12 +100,12 @@ def choose(
     reference : int
         Position of the reference tier, which what is not certain goes to.
     obstacles : sequence of (Reason or None)
-        Per tier, why it cannot serve this prompt; empty where all can. If no permitted tier can, the cheapest
-        of those that merely cost too much is chosen, else the dearest permitted one, with its obstacle as the
-        reason.
+        Per tier, why it cannot serve this prompt; empty where all can. If no permitted tier can, the one of least
+        expected cost of those that merely cost too much is chosen, else the dearest permitted one, with its obstacle
+        as the reason.
     escalate : Reason or None
-        Why the router is not entitled to be sure. Sends the prompt to the reference tier; where that is not
-        permitted or not able, to the next dearer one that is, else to the dearest.
+        Why the router is not entitled to be sure. Sends the prompt to the reference tier, or to the dearest one
+        permitted and able where that is neither.
 
     Returns
     -------
@@ -127,10 +127,11 @@ def choose(
         return predicted, predicted, Reason.SUFFICIENT if predicted < reference else Reason.NEEDED
     able = [k for k in permitted if not obstacles[k]] if obstacles else permitted
     if not able:
-        index = next((k for k in permitted if obstacles[k] is Reason.COST), permitted[-1])
+        too_dear = [k for k in permitted if obstacles[k] is Reason.COST]
+        index = min(too_dear, key=usd.__getitem__, default=permitted[-1])
         return index, predicted, obstacles[index] or Reason.CAPABILITY
     if escalate is not None:
-        return next((k for k in able if k >= reference), able[-1]), predicted, escalate
+        return reference if reference in able else able[-1], predicted, escalate
     least, index = inf, able[-1]
     for k in able:
         if values[k] < least:

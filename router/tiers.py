@@ -194,7 +194,7 @@ def read_tiers(path: str | Path) -> Ladder:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError(f"tiers file {path}: cannot be read ({error.strerror}); check the path") from None
     except UnicodeDecodeError as error:

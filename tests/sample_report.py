@@ -140,7 +140,7 @@ def promises(tiers: list[str], first: int = 2, *, broken: bool = False) -> dict[
             "kind": kind, "promise": loss, "epsilon": round(3 * loss, 4), "saving": round(saved[kind](loss), 6),
             "measured": {
                 "saving": interval(saved[kind](loss) + 0.01, 0.03),
-                "kept": interval(loss * (0.8 + broken), 0.2 * loss) if kind == "regret" else interval(1 - 0.8 * loss, 0.01),
+                "came_to": interval(loss * (0.8 + broken), 0.2 * loss) if kind == "regret" else interval(1 - 0.8 * loss, 0.01),
                 "share_per_tier": {tier: round((i + 1) / sum(range(len(tiers) + 1)), 6) for i, tier in enumerate(tiers)},
             },
             "broken": broken and kind == "regret",
@@ -157,7 +157,7 @@ def promises(tiers: list[str], first: int = 2, *, broken: bool = False) -> dict[
         },
         "rows": rows, "needed": [{"promise": 0.01, "groups": 299}] if first > 1 else [],
         "why": "At 2%, the promise of net quality saves 9.3% and that of regret saves 15.7%: 4.7% of the prompts pass on a cheaper tier only.",
-        "dominated": False,
+        "dominated": False, "files": None,
     }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ Pure.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -86,14 +87,13 @@ def default_epsilon(
     complete = train.complete
     passed, usd = train.passed[complete] == 1.0, train.expected_cost_usd
     assert usd is not None, "a fit expects costs"  # noqa: S101
-    against = np.column_stack([passed, passed[:, path.reference]])  # regret is against the last column
-    within = [
-        epsilon
-        for epsilon in EPSILONS
-        if complete.any()
-        and regret_rate(against, path.decide(out_of_fold[complete], None, usd[complete], epsilon))
-        <= DEFAULT_MAX_REGRET
-    ]
+    p, usd = out_of_fold[complete], usd[complete]
+
+    def keeps(epsilon: float) -> bool:
+        regret = regret_rate(passed, path.decide(p, None, usd, epsilon), path.reference)
+        return regret <= DEFAULT_MAX_REGRET
+
+    within = list(takewhile(keeps, EPSILONS)) if complete.any() else []
     return {
         "default_epsilon": max(within, default=0.0),
         "default_loss": Loss.REGRET.value,

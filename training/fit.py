@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from eval.certify import certify, explain_shortage, spend
+from eval.certify import abridge, certify, explain_shortage, spend
 from eval.design import Design, describe
 from eval.expected import expected_cost
 from eval.history import read_history
@@ -35,8 +35,9 @@ from router.embedding import StaticEmbedding
 from router.extractor import Extractor
 from router.lexicon import Lexicon
 from router.manifest import SCHEMA
+from router.promise import dominance_words
 from router.scorer import Scorer, Scores
-from router.tiers import Ladder, read_tiers
+from router.tiers import read_tiers
 from training.answers import Answers
 from training.blend import (
     FOLDS,
@@ -121,10 +122,12 @@ def fit(
     # One thread: linear algebra on several adds up in another order each time, and is no faster at this size.
     with threadpool_limits(1):
         progress.step("reading")
-        outcomes = tabulate(read_history(list(history)), ladder)
+        logged = read_history(list(history))
+        split = split_rows(tabulate(logged, ladder), seed, split_method)
+        outcomes = tabulate(logged, ladder, split.train)
+        del logged
         summary = summarise(outcomes)
         progress.say(render(summary))
-        split = split_rows(outcomes, seed, split_method)
         _require_enough(outcomes, split)
         parts = {part: int(getattr(split, part).sum()) for part in ("train", "calibration", "test")}
         progress.say(
@@ -144,8 +147,6 @@ def fit(
         out_of_fold = cross_fit(validation, train.passed, train.cost_usd, names)
 
         reference = best_tier(train)
-        if reference < len(ladder) - 1:
-            progress.say(_say_dominated(ladder, reference))
         progress.step(f"fitting {' + '.join(selection.members)}")
         blend, novelty = fit_blend(learned, selection, seed), Novelty.fit(learned, seed)
         answers = Answers.fit(learned)
@@ -168,9 +169,10 @@ def fit(
         settings = path.settings(said)
         certificate = certify(held, said.p_pass, usd[split.calibration], **settings, seed=seed)
         certificate |= {"split": f"calibration part, by group ({split.method})", "date": _now()[:10]}
-        shortage = explain_shortage(certificate)
-        if shortage is not None:
-            progress.say(f"certificate: {shortage}")
+        if (shortage := explain_shortage(certificate)) is not None:
+            unseen = [t for k, t in enumerate(ladder.names) if np.isnan(held.passed[:, k]).all()]
+            why = f" (tier {', '.join(unseen)} on none of {len(held):,})" if unseen else ""
+            progress.say(f"certificate: {shortage}{why}")
         decision = {
             **default_epsilon(certificate, out_of_fold, outcomes.take(split.train), path),
             "default_max_regret": DEFAULT_MAX_REGRET,
@@ -182,6 +184,9 @@ def fit(
             "novelty_false_alarm_observed": float(settings["escalated"].mean()) if len(held) else None,
             "spend": spend(held, said.p_pass, usd[split.calibration], **settings),
         }
+
+        if dominated := dominance_words(decision, ladder.names):
+            progress.say(dominated)
 
         progress.step("measuring")
         length = FITTERS["length"](learned, seed)
@@ -308,8 +313,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Run `python -m training fit`."""
-    return fit(
+    """Run `python -m training fit`; what is long stays in the manifest."""
+    fitted = fit(
         options.history,
         options.tiers,
         options.out,
@@ -319,6 +324,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         name=options.name,
         notes=options.notes,
     )
+    decision = {key: value for key, value in fitted["decision"].items() if key != "spend"}
+    return fitted | {"certificate": abridge(fitted["certificate"]), "decision": decision}
 
 
 def _now() -> str:
@@ -391,11 +398,3 @@ def _cross_validate(design: Design, names: tuple[str, ...], seed: int, progress:
 
 def _take(scores: Scores, rows: NDArray[np.bool_]) -> Scores:
     return Scores(*(column[rows] for column in scores))
-
-
-def _say_dominated(ladder: Ladder, reference: int) -> str:
-    name, dearest = ladder.names[reference], ladder.names[-1]
-    return (
-        f"The ladder is dominated: tier {name} does better than {dearest}, beyond chance, and costs less. Promises are "
-        f"against {name}, what is not certain goes to {name}, and {dearest} could be taken off the ladder."
-    )

@@ -109,13 +109,17 @@ def price_ladder(
     Raises
     ------
     ConfigError
-        `models` names a tier that there is none of, or no such provider is known.
+        `models` names a tier that there is none of or a model that the package does not know, or no such provider is
+        known.
     """
     models = models or {}
     unknown = sorted(set(models) - set(ladder.names))
     if unknown:
         raise ConfigError(f"--model: no tier {', '.join(unknown)}; the tiers are {', '.join(ladder.names)}")
     found = {tier.name: find_price(models.get(tier.name, tier.model), at, provider) for tier in ladder.tiers}
+    wrong = {name: each for name, each in found.items() if name in models and isinstance(each, Unlisted)}
+    if wrong:
+        raise ConfigError(f"--model: {_why(ladder, wrong)}")
     return replace(ladder, tiers=tuple(_priced(tier, found[tier.name]) for tier in ladder.tiers)), found
 
 
@@ -186,8 +190,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _why(ladder: Ladder, missing: Mapping[str, Unlisted]) -> str:
-    """Say in one sentence why no tier has a price, and what could be meant."""
-    reasons = [f"{tier.name} ({tier.model}): {_reason(missing[tier.name])}" for tier in ladder.tiers]
+    """Say in one sentence why tiers have no price, and what could be meant."""
+    reasons = [
+        f"{tier.name} ({tier.model}): {_reason(missing[tier.name])}"
+        for tier in ladder.tiers
+        if tier.name in missing
+    ]
     return f"{'; '.join(reasons)}. Name models with --model TIER=PROVIDER/MODEL"
 
 

@@ -413,3 +413,15 @@ def test_an_undecided_document_needs_no_plan(outcomes: Outcomes) -> None:
     assert set(found) == KEYS
     assert found["sampling"] is None
     assert "Because." == found["verdict"]["reason"]
+
+
+def test_the_operating_point_is_against_the_reference_tier(outcomes: Outcomes, design: Design) -> None:
+    certificate: dict[str, Any] = {"delta": 0.05, "n": 77, "table": [], "quality": []}
+    kept = Kept(certificate, {"reference": "medium", "dominated": True}, {})
+    for tier, saving in ((0, 0.9), (1, 0.0)):
+        point = judge_model(outcomes, design, np.full((N, 3), 0.5), np.full(N, tier), kept=kept)[
+            "operating_point"
+        ]
+        assert "medium" == point["reference"]
+        assert saving == pytest.approx(point["saving"]["value"])
+    assert (1.0, 0.0) == (point["quality_relative_to_top"]["value"], point["regret"]["value"])

@@ -156,7 +156,7 @@ def test_a_model_is_held_to_its_own_certificate() -> None:
     assert set(half_promises(outcomes, p, N_BOOT)) == set(document)
     for row in document["rows"]:
         assert 0.0 == row["measured"]["saving"]["value"]
-        assert (0.0 if row["kind"] == "regret" else 1.0) == row["measured"]["kept"]["value"]
+        assert (0.0 if row["kind"] == "regret" else 1.0) == row["measured"]["came_to"]["value"]
         assert not row["broken"]
         assert {"t0": 0.0, "t1": 0.0, "t2": 1.0} == row["measured"]["share_per_tier"]
 
@@ -168,9 +168,9 @@ def test_a_model_that_breaks_its_promises_is_told_so() -> None:
     score = outcomes.score.astype(np.float64)
     regret = float(((score[:, 2] == 1) & (score[:, 0] == 0)).mean())
     measured = rows["regret", 0.05]["measured"]
-    assert regret == pytest.approx(measured["kept"]["value"])
+    assert regret == pytest.approx(measured["came_to"]["value"])
     assert score[:, 0].mean() / score[:, 2].mean() == pytest.approx(
-        rows["quality", 0.05]["measured"]["kept"]["value"]
+        rows["quality", 0.05]["measured"]["came_to"]["value"]
     )
     assert 1 - USD[0] / USD[2] == pytest.approx(measured["saving"]["value"])
     assert rows["regret", 0.05]["broken"]

@@ -435,3 +435,12 @@ def test_terminal_columns_line_up() -> None:
 )  # fmt: skip
 def test_numbers_and_names_as_people_read_them(expected: object, found: object) -> None:
     assert expected == found
+
+
+@pytest.mark.parametrize("render", RENDERERS)
+def test_an_operating_point_names_the_tier_that_it_is_against(render: Callable[..., str]) -> None:
+    document = two_tiers()
+    document["operating_point"]["reference"] = "medium-rare"
+    text = re.sub("<[^>]*>", "", render(document)).lower()
+    assert "saving against medium-rare for all" in text
+    assert "quality relative to medium-rare" in text

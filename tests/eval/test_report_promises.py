@@ -171,3 +171,27 @@ def test_rendering_changes_nothing() -> None:
     same = deepcopy(part)
     promises_section(part)
     assert same == part
+
+
+def test_a_foreign_history_is_not_what_a_certificate_is_about() -> None:
+    """A model's promises are for prompts like those that made its certificate, whatever is judged here."""
+    assert (
+        "95% confidence for prompts like these; the certificate rests on 212 groups"
+        in notes(promises(TIERS))[0]
+    )
+    for files, said in (
+        (["a.jsonl"], "prompts like the 212 groups of a.jsonl that made it."),
+        (["a.jsonl", "b.csv"], "prompts like the 212 groups of a.jsonl and b.csv that made it."),
+        (
+            [f"{i}.csv" for i in range(9)],
+            "groups of 0.csv, 1.csv, 2.csv, 3.csv and 5 more files that made it.",
+        ),
+        ([], "prompts like the 212 groups that made it."),
+    ):
+        first = notes(promises(TIERS) | {"files": files})[0]
+        assert said in first
+        assert "like these" not in first
+
+
+def test_the_figure_says_what_goes_upwards() -> None:
+    assert 2 == promises_figure(promises(TIERS)).count(">Saving against the best tier for all</text>")

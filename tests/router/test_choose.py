@@ -61,9 +61,9 @@ def test_the_choice_is_the_definition(case: dict[str, Any], price: float) -> Non
     tiers, permitted = able(case), case["bounds"].permitted
     if not tiers:
         cheap = [k for k in permitted if case["obstacles"][k] is Reason.COST]
-        expected = cheap[0] if cheap else permitted[-1]
+        expected = min(cheap, key=lambda k: (case["usd"][k], k), default=permitted[-1])
     elif case["escalate"] is not None:
-        expected = min((k for k in tiers if k >= case["reference"]), default=tiers[-1])
+        expected = case["reference"] if case["reference"] in tiers else tiers[-1]
     else:
         expected = least(case, price, tiers)
     index, predicted, _ = choose(price=price, **case)

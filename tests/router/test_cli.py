@@ -217,7 +217,8 @@ def test_one_prompt_is_expected(cli: Cli, model: tuple[str, str]) -> None:
         (["--max-regret", "5"], ["max_regret is a number from 0 to 1; found 5.0"]),
         (["--max-regret", "0", "--epsilon", "0"], ["found max_regret and epsilon; keep one"]),
         (["--preset", "savr"], ["did you mean saver?"]),
-        (["--slice", "task=sums"], ["add one of them"]),
+        (["--slice", "task=sums"], ["ask for one of them"]),
+        (["--slice", "task=sums", "--budget", "1"], ["ask for one of them in place of budget"]),
         (["--cached-tokens", "-1"], ["cached_tokens", "found -1"]),
         (["--epsilon", "little"], ["invalid float value"]),
         (["--max-cost-usd", "0"], ["max_cost_usd is a number of USD above 0; found 0.0"]),
@@ -245,6 +246,9 @@ def test_a_policy_is_read_from_a_file(
     assert toy_router.route(PRIVATE, expected).to_dict() == json.loads(run.out)
     both = cli("route", PRIVATE, "--policy", str(path), "--preset", "safe", *model)
     refused(both, 2, f"preset is in policy file {path} and in --preset; drop one")
+    path.write_text('floor = "mediun"\n', encoding="utf-8-sig")
+    for command in (["route", PRIVATE], ["serve", "--port", "0"]):
+        refused(cli(*command, "--policy", str(path), *model), 3, "polic", "did you mean medium?")
     path.write_text("max_regret = 2\n", encoding="utf-8")
     for command in (["route", PRIVATE], ["serve", "--port", "0"]):
         refused(cli(*command, "--policy", str(path), *model), 3, f"policy file {path}: max_regret", "found 2")

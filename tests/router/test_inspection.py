@@ -282,3 +282,22 @@ def test_describing_changes_nothing() -> None:
     same = deepcopy(document)
     said(document)
     assert same == document
+
+
+def test_the_best_tier_is_named_once_with_its_other_name() -> None:
+    document = manifest()
+    text = " ".join(said(document).split())
+    assert 1 == text.count("The best tier is large: no cheaper one is better beyond chance.")
+    assert 1 == text.count("reference tier")
+    document["decision"].update(reference="medium", dominated=True)
+    assert "The best tier is medium: it is cheaper than the dearest, and better beyond chance." in " ".join(
+        said(document).split()
+    )
+
+
+def test_what_is_missing_and_what_is_the_default_stand_apart() -> None:
+    document = manifest()
+    document["certificate"]["table"] = document["certificate"]["table"][5:]
+    sections = said(document).split("\n\n")
+    assert 1 == sum(section.startswith("Not certified, for want") for section in sections)
+    assert 1 == sum(section.startswith("Asked for nothing, the router") for section in sections)

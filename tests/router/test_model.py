@@ -142,9 +142,7 @@ def recompute(
         if index != predicted:
             return index, predicted, {"floor", "ceiling", "allow"}
         return index, predicted, {"sufficient"} if index < best else {"needed"}
-    # Up to the reference tier, else beyond it, else as far as is permitted.
-    beyond = [k for k in permitted if k >= best]
-    return beyond[0] if beyond else permitted[-1], None, {reason}
+    return best if best in permitted else permitted[-1], None, {reason}
 
 
 @pytest.mark.parametrize("bounds", BOUNDS, ids=str)

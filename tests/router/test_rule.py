@@ -128,7 +128,9 @@ def test_what_is_uncertain_is_lost(table: Any, loss: Loss, more: float) -> None:
     )
     cheaper, dearer = slice(None, reference), slice(reference + 1, None)
     np.testing.assert_allclose(surely[:, cheaper] + more, unsurely[:, cheaper], rtol=0, atol=1e-12)
-    lost = (unsurely - surely)[:, dearer]  # where something was won, which does not count, not all of it shows
+    lost = (unsurely - surely)[
+        :, dearer
+    ]  # where something was won, which does not count, not all of it shows
     assert ((lost >= -1e-12) & (lost <= more + 1e-12)).all()
 
 
