@@ -208,7 +208,7 @@ def test_a_service_without_spend_cannot_keep_any_budget(toy_artifact_copy: Path)
         ("medium", {"floor": "medium"}),
         ("medium", {"ceiling": "medium"}),
         ("medium", {"allow": ["small", "medium"]}),
-        ("large", {"allow": ["small", "large"]}),  # the next dearer one
+        ("large", {"allow": ["small", "large"]}),  # the dearest one
         ("large", {"floor": "large"}),
         ("small", {"ceiling": "small"}),  # the dearest that is left
         ("small", {"allow": ["small"]}),
