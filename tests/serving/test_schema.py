@@ -214,7 +214,7 @@ def test_each_field_is_of_its_type(client: Client, path: str, kind: str) -> None
         ("#/policy/preset", ["one of safe, balanced, saver", "did you mean saver?"], policy(preset="savr")),
         ("#/policy/slice", ["at least 3 characters"], policy(preset="safe", slice="a")),
         ("#/policy/slice", ["such as task=math"], policy(preset="safe", slice="math")),
-        ("#/policy/slice", ["add one of them"], policy(slice="task=math")),
+        ("#/policy/slice", ["ask for one of them"], policy(slice="task=math")),
         ("#/policy/needs/0", ["at least 1 character"], policy(needs=[""])),
         ("#/policy/needs", ["at most 16 items"], policy(needs=["json"] * 17)),
         ("#/cached_tokens", ["greater than or equal to 0, found -1"], {**PROMPT, "cached_tokens": -1}),
