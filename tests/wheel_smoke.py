@@ -26,7 +26,9 @@ assert decision.tier in {"small", "medium", "large"}
 default = Router.load(package / "default")
 assert decision.model_id == default.model_id
 costs = default.expected_cost(["Name the largest lake in Africa."])
-assert 0.0 < costs[0, decision.index] == decision.expected_cost_usd
+# One prompt and many differ by the rounding of float32.
+assert 0.0 < decision.expected_cost_usd
+assert abs(costs[0, decision.index] / decision.expected_cost_usd - 1.0) < 1e-6
 assert Reason.EMPTY == route("").reason
 assert "large" == route("Name the largest lake in Africa.", Policy(epsilon=1.0, floor="large")).tier
 loaded = [name for name in HEAVY if name in sys.modules]
