@@ -22,7 +22,7 @@ from eval.design import Design, describe
 from eval.expected import expected_cost
 from eval.folds import Fold, plan_folds
 from eval.history import read_history
-from eval.ladder import best_tier
+from eval.ladder import best_tier, mean_call_usd
 from eval.outcomes import Outcomes, tabulate
 from eval.parallel import run_calls
 from eval.progress import Progress
@@ -35,10 +35,10 @@ from router.tiers import read_tiers
 from training.answers import predict_answers
 from training.blend import cross_validate, fit_blend, select
 
-__all__ = ["ALPHAS", "Routed", "resplit", "route_histories"]
+__all__ = ["PROMISES", "Routed", "resplit", "route_histories"]
 
 Floats = NDArray[np.float64]
-ALPHAS = (0.02, 0.05, 0.10)
+PROMISES = (0.02, 0.05, 0.10)  # alphas
 CALIBRATION = 1500  # prompts, or half of a history
 
 
@@ -104,7 +104,7 @@ class _Sums:
 
     @classmethod
     def of(cls, routed: Routed, loss: Loss) -> _Sums:
-        unit = routed.usd[:, routed.reference].mean()
+        unit = mean_call_usd(routed.usd[:, routed.reference])
         losses = expected_losses(routed.p, routed.spread, routed.reference, loss)
         chosen = choose_many(losses, routed.usd, np.array(EPSILONS) / unit)
         known, b = routed.outcomes, routed.reference
@@ -149,14 +149,14 @@ def resplit(routed: Routed, repetitions: int) -> dict[str, Any]:
         held = split(np.random.default_rng(seed))
         certificate = certify(
             known.take(held), routed.p[held], routed.usd[held], reference=routed.reference, unit_usd=unit_usd,
-            spread=routed.spread[held], seed=seed, alphas=ALPHAS,
+            spread=routed.spread[held], seed=seed, alphas=PROMISES,
         )  # fmt: skip
         tables = {
             "regret": {row["alpha"]: row["epsilon"] for row in certificate["table"]},
             "quality": {round(1 - row["min_quality"], 6): row["epsilon"] for row in certificate["quality"]},
         }
         for kind, table in tables.items():
-            for alpha in ALPHAS:
+            for alpha in PROMISES:
                 epsilon = table.get(alpha)
                 found = _judge(sums[kind], kind, alpha, epsilon, weights, held)
                 rounds.setdefault((kind, alpha), []).append(found)
@@ -175,7 +175,7 @@ def resplit(routed: Routed, repetitions: int) -> dict[str, Any]:
                 }
                 for kind, each in sums.items()
             }
-            for alpha in ALPHAS
+            for alpha in PROMISES
         },
     }  # fmt: skip
 

@@ -94,7 +94,7 @@ def certify(
     reference : int
         Position of the reference tier.
     unit_usd : float
-        USD that an epsilon is a loss per: the mean expected cost of a call of the reference tier.
+        USD that an epsilon is a loss per, above 0: `eval.ladder.mean_call_usd` of the reference tier's expected costs.
     escalated : bool (n,)
         Rows that serving sends to the reference tier whatever the epsilon.
     seed : int
@@ -214,9 +214,7 @@ def _settle(
 ) -> _Settings:
     """Route some rows at every epsilon."""
     losses = expected_losses(p_pass[rows], None if spread is None else spread[rows], reference, loss)
-    # Where nothing costs anything, no price means anything.
-    prices = np.array(EPSILONS) / unit_usd if unit_usd > 0 else np.zeros(len(EPSILONS))
-    choices = choose_many(losses, usd[rows], prices).astype(np.int8)
+    choices = choose_many(losses, usd[rows], np.array(EPSILONS) / unit_usd).astype(np.int8)
     if escalated is not None:
         choices[escalated[rows]] = reference
     changes = (choices[:, 1:] != choices[:, :-1]).any(axis=0)

@@ -21,7 +21,7 @@ from eval.expected import Answers, expect_costs
 from eval.folds import Plan, require_no_leak
 from eval.misroutes import worst_misroutes
 from eval.outcomes import Outcomes
-from eval.promises import Kept, half_promises, model_promises
+from eval.promises import Promised, half_promises, model_promises
 from eval.scene import Scene, measure_choice
 from eval.scoring import score_out_of_sample
 from eval.slices import slices
@@ -50,7 +50,7 @@ def evaluate(
     model_costs: Floats | None = None,
     decisions: NDArray[np.intp] | None = None,
     epsilon: float | None = None,
-    kept: Kept | None = None,
+    promised: Promised | None = None,
     n_boot: int = 1000,
     seed: int = 0,
     workers: int = 1,
@@ -78,7 +78,7 @@ def evaluate(
         What that model decides when its caller asks for nothing.
     epsilon : float, optional
         The expected loss that it accepts then for saving one average call of the reference tier.
-    kept : Kept, optional
+    promised : Promised, optional
         What that model promises, and decides when it is asked to.
     with_prompts : bool
         Show the text of the worst misroutes.
@@ -123,9 +123,9 @@ def evaluate(
         "comparison": comparison,
         "operating_point": None
         if decisions is None
-        else _operating_point(judged, chosen, kept, epsilon, n_boot, seed),
+        else _operating_point(judged, chosen, promised, epsilon, n_boot, seed),
         "promises": _promises(
-            judged, scores[SUBJECT], None if kept is None else kept.take(rows), model_scores, seed
+            judged, scores[SUBJECT], None if promised is None else promised.take(rows), model_scores, seed
         ),
         "slices": slices(judged, scores[SUBJECT], scores["length"], chosen, SLICE_DRAWS, seed),
         "misroutes": worst_misroutes(judged, scores[SUBJECT], chosen, with_prompt=with_prompts),
@@ -186,18 +186,18 @@ def _sampling(plan: Plan, seed: int) -> dict[str, Any]:
 
 
 def _promises(
-    judged: Outcomes, scores: Floats, kept: Kept | None, model_scores: Floats | None, seed: int
+    judged: Outcomes, scores: Floats, promised: Promised | None, model_scores: Floats | None, seed: int
 ) -> dict[str, Any] | None:
     """Return what the model promises, or what a fit could; None of a model that does not say."""
-    if kept is not None:
-        return model_promises(judged, kept, PROMISE_DRAWS, seed)
+    if promised is not None:
+        return model_promises(judged, promised, PROMISE_DRAWS, seed)
     return half_promises(judged, scores, PROMISE_DRAWS, seed) if model_scores is None else None
 
 
 def _operating_point(
     outcomes: Outcomes,
     chosen: NDArray[np.intp],
-    kept: Kept | None,
+    promised: Promised | None,
     epsilon: float | None,
     n_boot: int,
     seed: int,
@@ -206,7 +206,7 @@ def _operating_point(
     complete = outcomes.complete
     scene, tiers = Scene.of(outcomes.take(complete), n_boot, seed), chosen[complete]
     names = outcomes.ladder.names
-    best = names[-1] if kept is None else kept.decision["reference"]
+    best = names[-1] if promised is None else promised.decision["reference"]
     return {
         "text": "The model's decisions when its caller asks for nothing.",
         "epsilon": epsilon,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from eval.outcomes import Outcomes
 
-__all__ = ["best_tier", "group_means"]
+__all__ = ["best_tier", "group_means", "mean_call_usd"]
 
 Floats = NDArray[np.float64]
 
@@ -34,6 +34,15 @@ def best_tier(outcomes: Outcomes) -> int:
     mean, error = lead.mean(axis=0), lead.std(axis=0, ddof=1) / np.sqrt(len(lead))
     better = [k for k in range(top) if mean[k] > _STANDARD_ERRORS * error[k]]
     return max(better, key=lambda k: mean[k], default=top)
+
+
+def mean_call_usd(usd: Floats) -> float:
+    """Return what calls of a tier, (n,), cost in the mean, which epsilon is a loss per. Pure.
+
+    1 where calls are free: then no price of them matters.
+    """
+    mean = float(usd.mean()) if len(usd) else 0.0
+    return mean if mean > 0.0 else 1.0
 
 
 def group_means(values: Floats, groups: NDArray[np.object_]) -> Floats:

@@ -1,7 +1,7 @@
 """Promises: what a certificate says of a router, and what that comes to on prompts that the certificate did not see.
 
 Pure, given a seed. A finished model brings its certificate. Without one, a certificate is made on one half of the
-judged groups, from scores of fits that saw neither half, and the other half checks it. As in a certificate, groups
+judged groups, at scores that were cross-fitted over both, and the other half checks it. As in a certificate, groups
 count alike, so that what is measured is what was promised.
 """
 
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from eval.bounds import groups_needed
 from eval.certify import certify
-from eval.ladder import best_tier, group_means
+from eval.ladder import best_tier, group_means, mean_call_usd
 from eval.outcomes import Outcomes
 from eval.resample import Bounds, draw_groups, interval
 from router.promise import READABLE, Certified, certified, percent
 from router.rule import Loss, choose_many, expected_losses
 
-__all__ = ["Kept", "half_promises", "model_promises"]
+__all__ = ["Promised", "half_promises", "model_promises"]
 
 Floats = NDArray[np.float64]
 Choice = NDArray[np.intp]
@@ -32,7 +32,7 @@ _WORTH_SAYING = 0.005  # of saving; less than half a point needs no reason
 
 
 @dataclass(frozen=True, eq=False)
-class Kept:
+class Promised:
     """A finished model's certificate, and what it decides when it is asked for each promise.
 
     Attributes
@@ -50,9 +50,9 @@ class Kept:
     choices: Mapping[tuple[str, float], Choice]
     files: tuple[str, ...] = ()
 
-    def take(self, rows: NDArray[np.intp]) -> Kept:
+    def take(self, rows: NDArray[np.intp]) -> Promised:
         """Return the same for some rows."""
-        return Kept(
+        return Promised(
             self.certificate,
             self.decision,
             {promise: tiers[rows] for promise, tiers in self.choices.items()},
@@ -60,21 +60,23 @@ class Kept:
         )
 
 
-def model_promises(outcomes: Outcomes, kept: Kept, n_boot: int = 1000, seed: int = 0) -> dict[str, Any]:
+def model_promises(
+    outcomes: Outcomes, promised: Promised, n_boot: int = 1000, seed: int = 0
+) -> dict[str, Any]:
     """Return the promises of a model and what they came to on judged prompts. Pure; the form is `half_promises`'s."""
     rows = np.flatnonzero(outcomes.complete)
     names = outcomes.ladder.names
-    reference = names.index(kept.decision["reference"])
+    reference = names.index(promised.decision["reference"])
     return _promises(
         outcomes.take(rows),
-        kept.certificate,
+        promised.certificate,
         reference,
-        {promise: tiers[rows] for promise, tiers in kept.choices.items()},
+        {promise: tiers[rows] for promise, tiers in promised.choices.items()},
         "The model's certificate, and what each promise came to on these prompts, which the certificate did not see.",
         outcomes.take(rows),
         n_boot,
         seed,
-    ) | {"dominated": bool(kept.decision.get("dominated", False)), "files": list(kept.files)}
+    ) | {"dominated": bool(promised.decision.get("dominated", False)), "files": list(promised.files)}
 
 
 def half_promises(outcomes: Outcomes, scores: Floats, n_boot: int = 1000, seed: int = 0) -> dict[str, Any]:
@@ -104,14 +106,14 @@ def half_promises(outcomes: Outcomes, scores: Floats, n_boot: int = 1000, seed: 
     judged = held.take(~certifies)
     # On the half that checks: a certificate is about a tier that its own data did not choose.
     reference = best_tier(judged)
-    unit_usd = float(usd[:, reference].mean())
+    unit_usd = mean_call_usd(usd[:, reference])
     certificate = certify(
         held.take(certifies), p[certifies], usd[certifies], reference=reference, unit_usd=unit_usd, seed=seed
     )
     choices: dict[tuple[str, float], Choice] = {}
     for kind in Loss:
         found = certified(certificate, kind)
-        prices = np.array([row.epsilon for row in found]) / unit_usd if unit_usd > 0 else np.zeros(len(found))
+        prices = np.array([row.epsilon for row in found]) / unit_usd
         losses = expected_losses(p[~certifies], None, reference, kind)
         tiers = choose_many(losses, usd[~certifies], prices)
         choices |= {(str(kind), row.loss): tiers[:, i] for i, row in enumerate(found)}

@@ -29,7 +29,7 @@ from eval.history import read_history
 from eval.holdout import held_out, require_unseen
 from eval.outcomes import Outcomes, tabulate
 from eval.progress import Progress
-from eval.promises import Kept
+from eval.promises import Promised
 from eval.report_html import render_html
 from eval.report_markdown import render_markdown
 from eval.report_text import render_text
@@ -234,11 +234,11 @@ def plan_for(
         "model_costs": router.expected_cost(outcomes.prompts),
         "decisions": decisions,
         "epsilon": router.manifest.defaults.epsilon,
-        "kept": keep_promises(router, outcomes.prompts, plan),
+        "promised": promised_by(router, outcomes.prompts, plan),
     }
 
 
-def keep_promises(router: Router, prompts: Sequence[Prompt], plan: Plan) -> Kept:
+def promised_by(router: Router, prompts: Sequence[Prompt], plan: Plan) -> Promised:
     """Return what a model promises, and what it decides for the rows that a plan judges under each readable promise."""
     model = router.model
     certificate, decision = (model.manifest.document[part] for part in ("certificate", "decision"))
@@ -256,7 +256,7 @@ def keep_promises(router: Router, prompts: Sequence[Prompt], plan: Plan) -> Kept
         ]
         choices[row.kind, row.loss] = chosen
     files = model.manifest.document.get("data", {}).get("files", [])
-    return Kept(certificate, decision, choices, tuple(file["name"] for file in files))
+    return Promised(certificate, decision, choices, tuple(file["name"] for file in files))
 
 
 def check_numbers(options: argparse.Namespace) -> None:

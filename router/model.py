@@ -137,27 +137,23 @@ class Model:
         defaults, certificate = self.manifest.defaults, self.manifest.certificate
         bounds = resolve_bounds(policy, self.names)
         regret = policy.regret
-        loss, unless = Loss.REGRET, Reason.UNCERTIFIED
-        epsilon: float | None
+        loss, epsilon = Loss.REGRET, policy.epsilon
         if regret is not None:
             epsilon = certificate.epsilon_for_regret(regret, policy.slice)
         elif policy.min_quality is not None:
             loss, epsilon = Loss.QUALITY, certificate.epsilon_for_quality(policy.min_quality)
         elif policy.budget is not None:
             loss, epsilon = Loss.QUALITY, defaults.epsilon_for_budget(policy.budget)
-            unless = Reason.COST
-        elif policy.epsilon is not None:
-            epsilon = policy.epsilon
-        else:
+        elif epsilon is None:
             loss, epsilon = defaults.loss, defaults.epsilon
-        overspent = epsilon is None and unless is Reason.COST
+        overspent = epsilon is None and policy.budget is not None
         return Resolved(
             loss,
             min(_FRUGAL if overspent else epsilon or 0.0, _FRUGAL) / defaults.unit_usd,
             bounds,
             policy.max_cost_usd,
             frozenset(policy.needs),
-            unless if epsilon is None and not overspent else None,
+            Reason.UNCERTIFIED if epsilon is None and not overspent else None,
             overspent,
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 from router.policy import PRESETS
 
 __all__ = [
-    "READABLE", "Certified", "best_words", "certified", "default_words", "dominance_words", "is_default", "missing_words", "percent",
+    "READABLE", "Certified", "best_words", "certified", "default_words", "dominance_words", "is_default", "laxest", "missing_words", "percent",
     "preset_rows", "promise_words", "saving_words", "slice_row", "whole",
 ]  # fmt: skip
 
@@ -106,10 +106,15 @@ def preset_rows(certificate: Mapping[str, Any]) -> list[tuple[str, str, float | 
     """Return, per preset, its name, what it promises, and what it saves on this model; None: not certified. Pure."""
     rows = []
     for name, loss in PRESETS.items():
-        # The laxest that is no laxer than asked, as `Certificate.epsilon_for_regret` picks it.
-        within = [row for row in certified(certificate, "regret", ()) if row.loss <= loss + _SAME]
-        rows.append((name, promise_words("regret", loss), within[-1].saving if within else None))
+        promise = laxest(certificate, loss)
+        rows.append((name, promise_words("regret", loss), None if promise is None else promise.saving))
     return rows
+
+
+def laxest(certificate: Mapping[str, Any], loss: float) -> Certified | None:
+    """Return the laxest promise of regret that is no laxer than asked, as `Certificate.epsilon_for_regret` has it. Pure."""
+    within = [row for row in certified(certificate, "regret", ()) if row.loss <= loss + _SAME]
+    return within[-1] if within else None
 
 
 def is_default(preset: str, decision: Mapping[str, Any]) -> bool:

@@ -46,7 +46,7 @@ def expected_loss(
         Position of the reference tier.
     """
     best = p_pass[reference]
-    pairs = zip(p_pass, spread)  # noqa: B905 - every decision passes here, and `strict` costs a tenth of this
+    pairs = zip(p_pass, spread)  # noqa: B905 - every decision passes here, and `strict` would be a quarter of this
     if loss is Loss.REGRET:
         losses = [0.5 * (best * (1.0 - p) + (best - p if best > p else 0.0)) + u for p, u in pairs]
     else:

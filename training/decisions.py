@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from eval.certify import EPSILONS
 from eval.curve import regret_rate
+from eval.ladder import mean_call_usd
 from eval.outcomes import Outcomes
 from router.policy import PRESETS
+from router.promise import laxest
 from router.rule import Loss, choose_many, expected_losses
 from router.scorer import Scores
 from training.novelty import is_novel
@@ -47,9 +49,7 @@ class DecisionPath:
     @classmethod
     def of(cls, reference: int, usd: NDArray[np.float64], novel_above: float) -> DecisionPath:
         """Return the path, given what calls of the reference tier are expected to cost, (n,)."""
-        mean = float(usd.mean())
-        # Where calls are free, no price of them matters.
-        return cls(reference, mean if mean > 0.0 else 1.0, novel_above)
+        return cls(reference, mean_call_usd(usd), novel_above)
 
     def settings(self, scores: Scores) -> dict[str, Any]:
         """Return what a certificate has to know of the path."""
@@ -77,10 +77,10 @@ def default_epsilon(
     certificate: dict[str, Any], out_of_fold: NDArray[np.float64], train: Outcomes, path: DecisionPath
 ) -> dict[str, Any]:
     """Return the epsilon that holds when the caller asks for nothing, by which loss, and what it rests on."""
-    certified = [row["epsilon"] for row in certificate["table"] if row["alpha"] <= DEFAULT_MAX_REGRET]
-    if certified:
+    promise = laxest(certificate, DEFAULT_MAX_REGRET)
+    if promise is not None:
         return {
-            "default_epsilon": max(certified),
+            "default_epsilon": promise.epsilon,
             "default_loss": Loss.REGRET.value,
             "basis": "certificate",
         }

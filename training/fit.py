@@ -124,7 +124,7 @@ def fit(
         progress.step("reading")
         logged = read_history(list(history))
         split = split_rows(tabulate(logged, ladder), seed, split_method)
-        outcomes = tabulate(logged, ladder, split.train)
+        outcomes = tabulate(logged, ladder, split.train)  # who teaches, and so may fill gaps, is known now
         del logged
         summary = summarise(outcomes)
         progress.say(render(summary))

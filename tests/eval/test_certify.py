@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from eval.certify import ALPHAS, DELTA, EPSILONS, certify, explain_shortage, spend
+from eval.ladder import mean_call_usd
 from eval.outcomes import Outcomes
 from router.rule import Loss, choose_many, expected_losses
 from router.tiers import Ladder, Tier
@@ -134,7 +135,7 @@ def test_a_reference_that_fails_is_not_regretted() -> None:
 def test_free_tiers_save_nothing() -> None:
     p, score, _ = alike(*SAFE, 100)
     free = np.zeros((100, 2))
-    certificate = certify(outcomes_of(score, free), p, free, reference=1, unit_usd=0.0)
+    certificate = certify(outcomes_of(score, free), p, free, reference=1, unit_usd=mean_call_usd(free[:, 1]))
     assert {0.0} == {row["saving"] for kind in ("table", "quality") for row in certificate[kind]}
 
 

@@ -21,7 +21,7 @@ from eval.expected import expected_cost
 from eval.folds import Fold, Plan, plan_folds
 from eval.history import read_history
 from eval.outcomes import Outcomes, tabulate
-from eval.promises import Kept
+from eval.promises import Promised
 from router.embedding import StaticEmbedding
 from router.extractor import Extractor
 from router.tiers import read_tiers
@@ -257,7 +257,7 @@ def test_a_model_is_held_to_its_promises_on_its_held_out_rows(outcomes: Outcomes
             design,
             np.full((N, 3), 0.5),
             np.full(N, 2),
-            kept=Kept(certificate, decision, {("regret", 0.05): chosen}),
+            promised=Promised(certificate, decision, {("regret", 0.05): chosen}),
         )["promises"]
         for chosen in (choice, elsewhere)
     )
@@ -417,9 +417,9 @@ def test_an_undecided_document_needs_no_plan(outcomes: Outcomes) -> None:
 
 def test_the_operating_point_is_against_the_reference_tier(outcomes: Outcomes, design: Design) -> None:
     certificate: dict[str, Any] = {"delta": 0.05, "n": 77, "table": [], "quality": []}
-    kept = Kept(certificate, {"reference": "medium", "dominated": True}, {})
+    promised = Promised(certificate, {"reference": "medium", "dominated": True}, {})
     for tier, saving in ((0, 0.9), (1, 0.0)):
-        point = judge_model(outcomes, design, np.full((N, 3), 0.5), np.full(N, tier), kept=kept)[
+        point = judge_model(outcomes, design, np.full((N, 3), 0.5), np.full(N, tier), promised=promised)[
             "operating_point"
         ]
         assert "medium" == point["reference"]

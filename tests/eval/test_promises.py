@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from eval.bounds import groups_needed
 from eval.certify import certify
 from eval.outcomes import Outcomes
-from eval.promises import Kept, half_promises, model_promises
+from eval.promises import Promised, half_promises, model_promises
 from router.promise import READABLE, certified
 from router.tiers import Ladder, Tier
 
@@ -139,14 +139,14 @@ def test_free_tiers_promise_without_a_saving() -> None:
     json.dumps(document, allow_nan=False)
 
 
-def kept_of(outcomes: Outcomes, p: NDArray[np.float64], choice: NDArray[np.intp] | None = None) -> Kept:
+def kept_of(outcomes: Outcomes, p: NDArray[np.float64], choice: NDArray[np.intp] | None = None) -> Promised:
     """A model's promises, and a choice that it makes under each of them: by default the dearest tier."""
     usd = np.tile(outcomes.cost_usd.mean(axis=0), (len(outcomes), 1))
     certificate = certify(outcomes, p, usd, reference=2, unit_usd=0.02)
     chosen = np.full(len(outcomes), 2) if choice is None else choice
     rows = [*certified(certificate, "regret"), *certified(certificate, "quality")]
     decision = {"reference": "t2", "dominated": False}
-    return Kept(certificate, decision, {(row.kind, row.loss): chosen for row in rows})
+    return Promised(certificate, decision, {(row.kind, row.loss): chosen for row in rows})
 
 
 def test_a_model_is_held_to_its_own_certificate() -> None:
