@@ -1,7 +1,7 @@
 """From a history to an artefact.
 
 The path, in order: read, tabulate, split, extract, cross-validate, select, fit, calibrate, certify, measure,
-export, write. Each step is a pure function elsewhere; this module only calls them in turn, and reads and
+export, write. Each step is a function elsewhere; this module only calls them in turn, and reads and
 writes at both ends.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,52 +17,28 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from eval.certify import abridge, certify, explain_shortage, spend
-from eval.design import Design, describe
-from eval.expected import expected_cost
+from eval.certify import abridge
 from eval.history import read_history
-from eval.ladder import best_tier
-from eval.metrics import measure_parts, render_metrics
-from eval.outcomes import Outcomes, tabulate
+from eval.metrics import render_metrics
 from eval.progress import Progress
 from eval.rows import extract_rows
-from eval.split import CALIBRATION_SHARE, SPLIT_METHODS, TEST_SHARE, Split, split_rows
-from eval.summary import render, summarise
+from eval.split import SPLIT_METHODS
 from router import ConfigError, RouterError
 from router.artifact import find_artifact
 from router.embedding import StaticEmbedding
 from router.extractor import Extractor
-from router.lexicon import Lexicon
 from router.manifest import SCHEMA
-from router.promise import dominance_words
-from router.scorer import Scorer, Scores
 from router.tiers import read_tiers
-from training.answers import Answers
-from training.blend import (
-    FOLDS,
-    CrossValidation,
-    build_model,
-    cross_fit,
-    cross_validate,
-    fit_blend,
-    judge,
-    members_for,
-    select,
-)  # fmt: skip
 from training.card import render_card
-from training.decisions import DEFAULT_MAX_REGRET, DecisionPath, default_epsilon
 from training.golden import GOLDEN_PROMPTS
-from training.members import FITTERS
-from training.novelty import NOVELTY_FALSE_ALARM, Novelty, threshold
+from training.learning import Learned, learn
+from training.material import Material, prepare
 from training.package import check_target, model_id_of, write_artifact
+from training.promised import Promises, Scored, measure_test, promise, score
 from training.provenance import describe_files, git_commit, library_versions
 from training.reference import describe_reference
-from training.stack import sigmoid
 
-__all__ = ["LEAST_PROMPTS", "add_arguments", "fit", "run"]
-
-LEAST_PROMPTS = 50
-"""Fewer labelled prompts than this on the training part are refused."""
+__all__ = ["add_arguments", "export", "fit", "open_embedding", "require_seed", "run"]
 
 
 def fit(
@@ -108,8 +83,7 @@ def fit(
     ConfigError
         The history, the tiers or the target cannot be used; one sentence says why. Nothing is written.
     """
-    if not 0 <= seed < 2**32:  # numpy's old generator, which scikit-learn uses
-        raise ConfigError(f"--seed is 0 to {2**32 - 1}; found {seed}")
+    require_seed(seed)
     check_target(out)
     ladder = read_tiers(tiers)
     if len(ladder) < 2:
@@ -117,158 +91,130 @@ def fit(
             f"tiers file {tiers}: a router needs two tiers or more to choose from; found {len(ladder)}"
         )
     notes_text = _read_notes(notes)
-    folder, extractor = _open_embedding(embedding)
+    folder, extractor = open_embedding(embedding)
     progress = Progress()
     # One thread: linear algebra on several adds up in another order each time, and is no faster at this size.
     with threadpool_limits(1):
         progress.step("reading")
-        logged = read_history(list(history))
-        split = split_rows(tabulate(logged, ladder), seed, split_method)
-        outcomes = tabulate(logged, ladder, split.train)  # who teaches, and so may fill gaps, is known now
-        del logged
-        summary = summarise(outcomes)
-        progress.say(render(summary))
-        _require_enough(outcomes, split)
-        parts = {part: int(getattr(split, part).sum()) for part in ("train", "calibration", "test")}
-        progress.say(
-            f"{parts['train']:,} prompts to learn from, {parts['calibration']:,} to certify, {parts['test']:,} to "
-            f"judge; divided by {SPLIT_METHODS[split.method]}"
-        )
-
-        progress.step(f"extracting features of {len(outcomes):,} prompts")
-        X = extract_rows(extractor, outcomes.prompts, progress)
-        design = describe(outcomes, X, extractor)
-        learned, train = design.take(split.train), outcomes.take(split.train)
-
-        names = members_for(learned)
-        progress.step(f"cross-validating {len(names)} members on {len(train):,} prompts")
-        validation = _cross_validate(learned, names, seed, progress)
-        selection = select(validation.margins, train.passed, train.cost_usd)
-        out_of_fold = cross_fit(validation, train.passed, train.cost_usd, names)
-
-        reference = best_tier(train)
-        progress.step(f"fitting {' + '.join(selection.members)}")
-        blend, novelty = fit_blend(learned, selection, seed), Novelty.fit(learned, seed)
-        answers = Answers.fit(learned)
-        serving = Extractor(
-            extractor.embedding, Lexicon(blend.lexicon) if blend.lexicon is not None else None
-        )
-        model: bytes = build_model(
-            blend, answers, novelty, reference, serving.width, design.dimension
-        ).SerializeToString(deterministic=True)
-        scorer = Scorer(model, serving.width, len(ladder))
-        rows = X if serving.lexicon is None else extract_rows(serving, outcomes.prompts, progress)
-        scores = scorer.score(rows)
-        usd = expected_cost(outcomes, answers.usd * scores.answer)
-        outcomes = replace(outcomes, expected_cost_usd=usd)
-        novel_above = threshold(learned, seed)
-        path = DecisionPath.of(reference, usd[split.train, reference], novel_above)
-
+        material = prepare(read_history(list(history)), ladder, seed, split_method, progress)
+        progress.step(f"extracting features of {len(material.outcomes):,} prompts")
+        X = extract_rows(extractor, material.outcomes.prompts, progress)
+        learned = learn(material, X, extractor, progress)
+        scored = score(material, learned, X, extractor, progress)
         progress.step("certifying")
-        held, said = outcomes.take(split.calibration), _take(scores, split.calibration)
-        settings = path.settings(said)
-        certificate = certify(held, said.p_pass, usd[split.calibration], **settings, seed=seed)
-        certificate |= {"split": f"calibration part, by group ({split.method})", "date": _now()[:10]}
-        if (shortage := explain_shortage(certificate)) is not None:
-            unseen = [t for k, t in enumerate(ladder.names) if np.isnan(held.passed[:, k]).all()]
-            why = f" (tier {', '.join(unseen)} on none of {len(held):,})" if unseen else ""
-            progress.say(f"certificate: {shortage}{why}")
-        decision = {
-            **default_epsilon(certificate, out_of_fold, outcomes.take(split.train), path),
-            "default_max_regret": DEFAULT_MAX_REGRET,
-            "reference": ladder.names[reference],
-            "dominated": reference < len(ladder) - 1,
-            "unit_usd": path.unit_usd,
-            "novelty_threshold": novel_above,
-            "novelty_false_alarm": NOVELTY_FALSE_ALARM,
-            "novelty_false_alarm_observed": float(settings["escalated"].mean()) if len(held) else None,
-            "spend": spend(held, said.p_pass, usd[split.calibration], **settings),
-        }
-
-        if dominated := dominance_words(decision, ladder.names):
-            progress.say(dominated)
-
+        promises = promise(material, learned, scored, progress)
         progress.step("measuring")
-        length = FITTERS["length"](learned, seed)
-        alone = sigmoid(length.margins(design.take(split.test)))
-        said, at = _take(scores, split.test), decision["default_epsilon"]
-        metrics = measure_parts(
-            outcomes.take(split.test),
-            reference,
-            {
-                "router": (said.p_pass, path.decide(said.p_pass, said, usd[split.test], at)),
-                "length": (alone, path.decide(alone, None, usd[split.test], at)),
-            },
-            at,
-            seed,
-        )
+        metrics = measure_test(material, learned, scored, promises.decision["default_epsilon"])
         progress.say(render_metrics(metrics))
-
         progress.step("writing")
-        deciding: dict[str, Any] = {
-            "tiers": ladder.to_dict(),
-            "features": serving.identity,
-            "cost": {"usd_per_answer": answers.usd.tolist()},
-            "decision": decision,
-        }
-        document: dict[str, Any] = {
-            "schema": SCHEMA,
-            "name": name,
-            "model_id": model_id_of(
-                model,
-                blend.lexicon,
-                deciding,
-                {key: certificate[key] for key in ("table", "quality", "slices")},
-            ),
-            "created": _now(),
-            **deciding,
-            "certificate": certificate,
-            "model": {
-                "members": list(selection.members),
-                "weights": selection.weights,
-                "candidates": judge(validation, train.passed, train.score, train.cost_usd),
-                "seed": seed,
-            },
-            "metrics": metrics,
-            "reference": describe_reference(
-                X[split.train], out_of_fold, scores.novelty[split.train], ladder.names
-            ),
-            "data": {
-                "files": describe_files(list(history)),
-                "tiers": describe_files([tiers]),
-                "summary": summary,
-                "split": {
-                    "method": split.method,
-                    "seed": seed,
-                    "calibration_share": CALIBRATION_SHARE,
-                    "test_share": TEST_SHARE,
-                    "learned_until": _newest(outcomes, ~split.test),
-                    **parts,
-                },
-            },
-            "versions": library_versions(),
-            "git_commit": git_commit(),
-        }
-        golden = scorer.score(serving.extract_many(GOLDEN_PROMPTS)).p_pass
-        document = write_artifact(
+        document = export(
             out,
-            model=model,
+            material,
+            learned,
+            scored,
+            promises,
+            metrics,
+            X,
             embedding=folder,
-            lexicon=blend.lexicon,
-            golden=list(zip(GOLDEN_PROMPTS, golden, strict=True)),
-            manifest=document,
-            card=lambda written: render_card(written, notes_text),
+            name=name,
+            notes=notes_text,
+            files=describe_files(list(history)),
+            tiers=describe_files([tiers]),
         )
         progress.step(f"wrote {out}")
     return {
         "artefact": str(out),
         "model_id": document["model_id"],
         "members": document["model"]["members"],
-        "decision": decision,
-        "certificate": certificate,
+        "decision": document["decision"],
+        "certificate": document["certificate"],
         "metrics": metrics,
-        "summary": summary,
+        "summary": document["data"]["summary"],
     }
+
+
+def export(
+    out: Path,
+    material: Material,
+    learned: Learned,
+    scored: Scored,
+    promises: Promises,
+    metrics: dict[str, Any],
+    X: NDArray[np.float32],
+    *,
+    embedding: Path,
+    name: str,
+    notes: str,
+    files: list[dict[str, Any]],
+    tiers: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """Write the artefact and return its manifest.
+
+    Parameters
+    ----------
+    X : float32 (n, width)
+        Features of the material's prompts, without a lexicon.
+    embedding : path
+        Folder whose embedding was used.
+    name, notes : str
+        For the model card.
+    files, tiers : list of dict
+        The history and the ladder as `training.provenance.describe_files` gives them.
+
+    Raises
+    ------
+    ConfigError
+        The folder cannot be written; what was there stays.
+    """
+    ladder, train = material.outcomes.ladder, material.split.train
+    deciding: dict[str, Any] = {
+        "tiers": ladder.to_dict(),
+        "features": scored.extractor.identity,
+        "cost": {"usd_per_answer": learned.answer_usd.tolist()},
+        "decision": promises.decision,
+    }
+    certificate = promises.certificate
+    document: dict[str, Any] = {
+        "schema": SCHEMA,
+        "name": name,
+        "model_id": model_id_of(
+            learned.graph,
+            learned.lexicon,
+            deciding,
+            {key: certificate[key] for key in ("table", "quality", "slices")},
+        ),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **deciding,
+        "certificate": certificate,
+        "model": {
+            "members": list(learned.members),
+            "weights": learned.weights,
+            "candidates": learned.candidates,
+            "seed": material.seed,
+        },
+        "metrics": metrics,
+        "reference": describe_reference(
+            X[train], learned.out_of_fold, scored.scores.novelty[train], ladder.names
+        ),
+        "data": {
+            "files": files,
+            "tiers": tiers,
+            "summary": material.summary(),
+            "split": material.describe_split(),
+        },
+        "versions": library_versions(),
+        "git_commit": git_commit(),
+    }
+    golden = scored.scorer.score(scored.extractor.extract_many(GOLDEN_PROMPTS)).p_pass
+    return write_artifact(
+        out,
+        model=learned.graph,
+        embedding=embedding,
+        lexicon=learned.lexicon,
+        golden=list(zip(GOLDEN_PROMPTS, golden, strict=True)),
+        manifest=document,
+        card=lambda written: render_card(written, notes),
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -328,18 +274,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     return fitted | {"certificate": abridge(fitted["certificate"]), "decision": decision}
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _newest(outcomes: Outcomes, rows: NDArray[np.bool_]) -> str | None:
-    """Return the newest timestamp of some rows, ISO 8601 in UTC; None where none of them has one."""
-    stamps = np.empty(0, "datetime64[us]")
-    if outcomes.timestamp is not None:
-        # Cut off to microseconds, as an evaluation cuts the rows that it compares with this.
-        stamps = outcomes.timestamp[rows].astype("datetime64[us]")
-        stamps = stamps[~np.isnat(stamps)]
-    return f"{stamps.max().item().isoformat()}+00:00" if len(stamps) else None
+def require_seed(seed: int) -> None:
+    """Refuse a seed that numpy's old generator, which scikit-learn uses, does not take."""
+    if not 0 <= seed < 2**32:
+        raise ConfigError(f"--seed is 0 to {2**32 - 1}; found {seed}")
 
 
 def _read_notes(path: Path | None) -> str:
@@ -353,7 +291,14 @@ def _read_notes(path: Path | None) -> str:
         ) from error
 
 
-def _open_embedding(folder: Path | None) -> tuple[Path, Extractor]:
+def open_embedding(folder: Path | None) -> tuple[Path, Extractor]:
+    """Return the folder of an embedding, by default that of the default artefact, and its extractor.
+
+    Raises
+    ------
+    ConfigError
+        There is none.
+    """
     try:
         folder = find_artifact(None) if folder is None else folder
         return folder, Extractor(StaticEmbedding.load(folder))
@@ -361,40 +306,3 @@ def _open_embedding(folder: Path | None) -> tuple[Path, Extractor]:
         raise ConfigError(
             f"no embedding: {error}. Name a folder with --embedding, or make one with `python -m training distil`"
         ) from error
-
-
-def _require_enough(outcomes: Outcomes, split: Split) -> None:
-    """Refuse a history from which nothing can be learned."""
-    train = outcomes.take(split.train)
-    one_group = "history: all prompts are of one group, so no part can judge another; give prompts groups of their own"
-    if len(np.unique(outcomes.groups.astype(str))) < 2:
-        raise ConfigError(one_group)
-    n = len(train)
-    if n < LEAST_PROMPTS:
-        raise ConfigError(
-            f"history: expected {LEAST_PROMPTS} prompts or more to learn from, found {n} "
-            f"(of {len(outcomes)}; {int(split.calibration.sum())} certify and {int(split.test.sum())} judge); "
-            "grade more prompts"
-        )
-    if len(np.unique(train.groups.astype(str))) < 2:
-        raise ConfigError(one_group.replace("all prompts", "all prompts to learn from"))
-    unseen = [t for k, t in enumerate(outcomes.ladder.names) if np.isnan(train.passed[:, k]).all()]
-    if unseen:
-        raise ConfigError(
-            f"history: no outcome on tier {', '.join(unseen)} in the training part; grade prompts on it, or "
-            "take it off the ladder"
-        )
-
-
-def _cross_validate(design: Design, names: tuple[str, ...], seed: int, progress: Progress) -> CrossValidation:
-    with progress.bar(FOLDS * len(names), "fit") as bar:
-
-        def tick(done: str) -> None:
-            bar.set_description(done)
-            bar.update()
-
-        return cross_validate(design, seed, tick)
-
-
-def _take(scores: Scores, rows: NDArray[np.bool_]) -> Scores:
-    return Scores(*(column[rows] for column in scores))
