@@ -31,6 +31,7 @@ __all__ = [
     "draw_line",
     "draw_oracle",
     "hull_corners",
+    "quality_at",
     "upgrades",
 ]
 
@@ -153,6 +154,12 @@ def cost_reaching(line: Line, quality: Floats) -> Floats:
     part = np.clip(np.divide(quality - below, up, out=np.ones_like(up), where=up > 0), 0.0, 1.0)
     from_cost, to_cost = line.cost_usd[draw, before], line.cost_usd[draw, at]
     return np.where(reached.any(axis=1), from_cost + part * (to_cost - from_cost), np.nan)
+
+
+def quality_at(line: Line, cost_usd: Floats) -> Floats:
+    """Return the quality that a line has at a mean cost, per draw; that of its nearer end beyond its ends. Pure."""
+    pairs = zip(cost_usd, line.cost_usd, line.quality, strict=True)
+    return np.array([np.interp(at, cost, quality) for at, cost, quality in pairs])
 
 
 # The oracle: its settings are as many as there are upgrades, so it is walked block by block.

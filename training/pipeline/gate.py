@@ -1,0 +1,263 @@
+"""The gate: whether a challenger may take the champion's place. One word, and the numbers it rests on.
+
+Pure. Every check has to pass for ROUTE; one that does not keeps what serves. A tie keeps the champion: what is promoted is
+better by an interval clear of the margin, not by luck.
+
+- ROUTE: the challenger is promoted.
+- KEEP: the champion serves on.
+- DO NOT ROUTE: there is no champion to keep, and the challenger is not worth routing by; everything belongs on the
+  reference tier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from eval.verdict import MIN_GROUPS, MIN_PROMPTS
+from router.errors import RouterError
+from router.promise import laxest, percent
+from training.pipeline.config import Promotion
+
+__all__ = ["Check", "Evidence", "GateError", "Verdict", "decide"]
+
+GATE_EXIT_CODE = 4
+
+
+class GateError(RouterError):
+    """The gate could not run, so nothing is known of the challenger and the champion stays."""
+
+    exit_code = GATE_EXIT_CODE
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question of the gate: what was asked, whether it passed, and the numbers in a sentence."""
+
+    name: str
+    passed: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the gate is shown.
+
+    Attributes
+    ----------
+    duel : mapping
+        As `eval.duel.duel` gives it.
+    certificate : mapping
+        The challenger's.
+    calibration : mapping of str to float
+        Calibration error beyond chance, by tier, on the held-out prompts.
+    latency_us : float
+        Median of a decision, in a fresh process.
+    champion : int or None
+        The version that serves; None where none does.
+    champion_routes : bool
+        Whether it can be compared and has a certificate that is not void: only then are slices its own to lose.
+    worth : mapping
+        The evaluation's verdict on the challenger against baselines, as `eval.verdict.decide` gives it.
+    """
+
+    duel: Mapping[str, Any]
+    certificate: Mapping[str, Any]
+    calibration: Mapping[str, float]
+    latency_us: float
+    champion: int | None
+    champion_routes: bool
+    worth: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says.
+
+    Attributes
+    ----------
+    word : str
+        "ROUTE", "KEEP" or "DO NOT ROUTE".
+    headline : str
+        One sentence.
+    checks : tuple of Check
+        In the order asked.
+    """
+
+    word: str
+    headline: str
+    checks: tuple[Check, ...]
+
+    @property
+    def promotes(self) -> bool:
+        """Whether the challenger takes over."""
+        return self.word == "ROUTE"
+
+    @property
+    def reasons(self) -> list[str]:
+        """Sentences: what failed, or all of them where nothing did."""
+        failed = [check.text for check in self.checks if not check.passed]
+        return failed or [check.text for check in self.checks]
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Verdict:
+        """Return the verdict that `to_dict` wrote."""
+        checks = tuple(Check(**check) for check in document["checks"])
+        return cls(document["word"], document["headline"], checks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the verdict, ready for JSON."""
+        return {
+            "word": self.word,
+            "headline": self.headline,
+            "reasons": self.reasons,
+            "checks": [asdict(check) for check in self.checks],
+        }
+
+
+def decide(evidence: Evidence, promotion: Promotion) -> Verdict:
+    """Return the verdict on a challenger.
+
+    Raises
+    ------
+    GateError
+        Too few prompts are left that neither has learned from.
+    """
+    duel = evidence.duel
+    if duel["prompts"] < MIN_PROMPTS or duel["groups"] < MIN_GROUPS:
+        raise GateError(
+            f"gate: expected {MIN_PROMPTS} prompts of {MIN_GROUPS} groups or more that every tier answered and neither "
+            f"model learned from, found {duel['prompts']} of {duel['groups']}; grade more of the newest prompts on every tier"
+        )
+    checks = [
+        _certified(evidence, promotion),
+        _kept(evidence),
+        _better(evidence, promotion),
+        _calibrated(evidence, promotion),
+        _fast(evidence, promotion),
+        _slices(evidence, promotion),
+    ]
+    if evidence.champion is None:
+        checks.append(_worth(evidence))
+    passed = all(check.passed for check in checks)
+    if passed:
+        return Verdict("ROUTE", _first(checks, "better"), tuple(checks))
+    failed = next(check.text for check in checks if not check.passed)
+    if evidence.champion is not None:
+        return Verdict("KEEP", f"Version {evidence.champion} serves on: {failed}", tuple(checks))
+    return Verdict("DO NOT ROUTE", f"Nothing is promoted: {failed}", tuple(checks))
+
+
+def _first(checks: list[Check], name: str) -> str:
+    return next(check.text for check in checks if check.name == name)
+
+
+def _certified(evidence: Evidence, promotion: Promotion) -> Check:
+    asked = promotion.max_regret
+    found = laxest(evidence.certificate, asked)
+    if evidence.certificate.get("void"):
+        return Check("certificate", False, "Its certificate is void.")
+    if found is None:
+        n = evidence.certificate["n"]
+        return Check(
+            "certificate",
+            False,
+            f"No promise of {percent(asked)} regret or less is certified, with {n:,} calibration groups.",
+        )
+    return Check(
+        "certificate",
+        True,
+        f"A regret of at most {percent(found.loss)} is certified at {percent(1.0 - evidence.certificate['delta'])} "
+        f"confidence, with {evidence.certificate['n']:,} calibration groups.",
+    )
+
+
+def _kept(evidence: Evidence) -> Check:
+    ours, promise = evidence.duel["challenger"], evidence.duel["max_regret"]
+    regret = ours["regret"]
+    found = f"regret {_share(regret)} on held-out prompts, where {percent(promise)} is promised"
+    if ours["keeps"]:
+        return Check("promise", True, f"The promise holds: {found}.")
+    return Check("promise", False, f"The promise is broken: {found}.")
+
+
+def _better(evidence: Evidence, promotion: Promotion) -> Check:
+    duel = evidence.duel
+    saving, same = duel["saving_lead"], duel["same_cost_lead"]
+    margin = promotion.margin_saving
+    whom = "always the reference tier" if evidence.champion is None else f"version {evidence.champion}"
+    said = f"at the promised quality its saving is {_points(saving)} against {whom}"
+    if saving["low"] is None:
+        raise GateError("gate: the resamples give no interval; grade prompts of more groups")
+    if saving["low"] > margin:
+        return Check("better", True, f"{_capital(said)}, all of it above the margin of {_plain(margin)}.")
+    if evidence.champion_routes and same is not None and same["low"] is not None:
+        said += f", and at the same cost its quality is {_points(same)}"
+        if same["low"] > promotion.margin_quality and saving["value"] >= -margin:
+            clear = f"the latter all above the margin of {_plain(promotion.margin_quality)}"
+            return Check("better", True, f"{_capital(said)}, {clear}.")
+    worse = saving["high"] < 0.0
+    why = "it is worse" if worse else "neither is clear of its margin, and a tie changes nothing"
+    return Check("better", False, f"{_capital(said)}: {why}.")
+
+
+def _calibrated(evidence: Evidence, promotion: Promotion) -> Check:
+    tier, error = max(evidence.calibration.items(), key=lambda item: item[1])
+    found = f"probabilities are off by {_plain(error)} beyond chance at most (tier {tier}); the limit is {_plain(promotion.max_ece)}"
+    return Check("calibration", error <= promotion.max_ece, f"{_capital(found)}.")
+
+
+def _fast(evidence: Evidence, promotion: Promotion) -> Check:
+    found = f"A decision takes {evidence.latency_us:.0f} us (median); the limit is {promotion.max_latency_us:g} us."
+    return Check("latency", evidence.latency_us <= promotion.max_latency_us, found)
+
+
+def _slices(evidence: Evidence, promotion: Promotion) -> Check:
+    duel = evidence.duel
+    if not evidence.champion_routes or not duel["champion"]["keeps"]:
+        return Check("slices", True, "No champion that keeps the promise has slices to lose.")
+    worse = [part for part in duel["slices"] if _is_worse(part, duel["max_regret"], promotion.margin_slice)]
+    if not worse:
+        return Check("slices", True, f"None of {len(duel['slices'])} slices gets significantly worse.")
+    named = ", ".join(f"{part['name']} ({_points(part['quality_lead'])})" for part in worse[:3])
+    more = f" and {len(worse) - 3} more" if len(worse) > 3 else ""
+    return Check(
+        "slices", False, f"Slices get worse by more than {_plain(promotion.margin_slice)}: {named}{more}."
+    )
+
+
+def _is_worse(part: Mapping[str, Any], promise: float, margin: float) -> bool:
+    """Whether a slice surely loses more quality than the margin, and what it loses is not within the promise."""
+    return bool(part["quality_lead"]["high"] < -margin and part["regret"] > promise)
+
+
+def _worth(evidence: Evidence) -> Check:
+    worth = evidence.worth
+    return Check(
+        "baselines",
+        worth["word"] != "DO NOT ROUTE",
+        f"Against baselines: {worth['word']}. {worth['headline']}",
+    )
+
+
+def _plain(share: float) -> str:
+    return f"{100.0 * share:.1f} points"
+
+
+def _points(bounds: Mapping[str, float | None]) -> str:
+    value, low, high = (bounds[name] for name in ("value", "low", "high"))
+    said = f"{_signed(value or 0.0)} points"
+    return said if low is None or high is None else f"{said} [{_signed(low)}, {_signed(high)}]"
+
+
+def _signed(share: float) -> str:
+    return f"{round(100.0 * share, 1) + 0.0:+.1f}"  # no minus before a zero
+
+
+def _share(bounds: Mapping[str, float]) -> str:
+    return f"{bounds['value']:.1%} [{bounds['low']:.1%}, {bounds['high']:.1%}]"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

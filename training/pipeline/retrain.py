@@ -1,0 +1,413 @@
+"""The weekly run: retrain, compare, promote. One command that a scheduler can run without a person.
+
+The steps in order: load, validate, label, split, fit, calibrate, certify, export, verify, evaluate, duel, drift, register,
+gate, promote. Nothing that serves is touched before the last one, which moves one alias in one transaction. A run is known
+by its key: the same data, configuration and code as a finished run is recognised, and as an unfinished one is resumed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from eval.progress import Progress
+from router.errors import ArtifactError, ConfigError, RouterError
+from router.tiers import Ladder, read_tiers
+from training.fit import open_embedding
+from training.pipeline import config
+from training.pipeline.fitting import SEEN, Fitting, read_checked
+from training.pipeline.gate import Evidence, GateError, Verdict, decide
+from training.pipeline.incumbent import Incumbent
+from training.pipeline.judging import DRIFT, DUEL, REPORT, Findings, Judging
+from training.pipeline.key import data_digest, run_key
+from training.pipeline.ledger import Ledger
+from training.pipeline.lock import hold
+from training.pipeline.promotion import promote, sync
+from training.pipeline.record import measured, parameters, render_verdict
+from training.pipeline.settings import Settings
+from training.pipeline.sources import Loaded, require_unchanged, resolve
+from training.pipeline.tracking import CHAMPION, Run, Tracking
+from training.pipeline.voiding import FITTED_BY, answer_void
+from training.provenance import git_commit
+
+__all__ = ["add_arguments", "retrain", "run"]
+
+_RESULT, _VERDICT, _VERDICT_PAGE, _STEPS = "result.json", "verdict.json", "verdict.md", "steps.json"
+_DRY_RUN = "tierwise.dry_run"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `python -m training retrain`."""
+    config.add_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Run `python -m training retrain`."""
+    return retrain(config.read_settings(options), dry_run=options.dry_run)
+
+
+def retrain(settings: Settings, *, dry_run: bool = False) -> dict[str, Any]:
+    """Retrain on the newest window, and promote what is proven better.
+
+    Parameters
+    ----------
+    dry_run : bool
+        Do all but promote; the same run without it goes on from there.
+
+    Returns
+    -------
+    dict
+        JSON-ready: `verdict`, `headline`, `reasons`, `promoted`, `version`, `champion`, `model_id`, `void`, `repeated`, `dry_run`,
+        `run_id`, `key`, `champion_dir`, `seconds` by step, `tracking_s` (spent in MLflow), `exit_code`.
+
+    Raises
+    ------
+    ConfigError
+        The configuration or the data is refused (exit code 3).
+    GateError
+        The gate could not run (4).
+    RouterError
+        Anything else: another run is under way, MLflow or the disk fails (1). The champion is as it was.
+    """
+    with hold(settings.place.lock_file), threadpool_limits(1):
+        return _WeeklyRun(settings, dry_run).go()
+
+
+@dataclass(frozen=True)
+class _Week:
+    """What a run is about: data, ladder, embedding, and the key that they make with configuration and code."""
+
+    loaded: Loaded
+    ladder: Ladder
+    embedding: Path
+    data: str
+    key: str
+
+
+class _WeeklyRun:
+    def __init__(self, settings: Settings, dry_run: bool) -> None:
+        self._settings = settings
+        self._dry_run = dry_run
+        self._progress = Progress()
+        place = settings.place
+        self._tracking = Tracking(place.tracking_uri, place.artifact_dir, place.model_name)
+        self._begun = time.monotonic()
+
+    def go(self) -> dict[str, Any]:
+        place, tracking = self._settings.place, self._tracking
+        incoming = place.work_dir / "incoming"
+        shutil.rmtree(incoming, ignore_errors=True)
+        try:
+            week = self._load(incoming)
+            found = tracking.find_run(week.key)
+            if (
+                found is not None
+                and found.status == "FINISHED"
+                and (self._dry_run or found.tags.get(_DRY_RUN) != "true")
+            ):
+                return self._repeat(found)
+            run_id = self._begin(week, found)
+            try:
+                result = self._steps(week, run_id)
+            except BaseException as error:
+                self._end_badly(run_id, error)
+                raise
+        finally:
+            shutil.rmtree(incoming, ignore_errors=True)
+        if not self._dry_run:  # else the run itself goes on from there
+            shutil.rmtree(place.work_dir, ignore_errors=True)
+        return result
+
+    # Before anything is fitted
+
+    def _load(self, incoming: Path) -> _Week:
+        """Find the history's files, and name the run."""
+        settings = self._settings
+        self._progress.step("loading")
+        ladder = read_tiers(settings.tiers)
+        if len(ladder) < 2:
+            raise ConfigError(
+                f"tiers file {settings.tiers}: a router needs two tiers or more to choose from; found {len(ladder)}"
+            )
+        embedding, _ = open_embedding(settings.embedding)
+        loaded = resolve(settings.history, incoming)
+        data = data_digest(loaded.described)
+        return _Week(loaded, ladder, embedding, data, run_key(settings, data, settings.tiers, embedding))
+
+    def _begin(self, week: _Week, found: Run | None) -> str:
+        self._progress.say(f"run {week.key[:16]}" + (", resumed" if found is not None else ""))
+        tags = {
+            "tierwise.git_commit": git_commit() or "unknown",
+            "mlflow.source.git.commit": (git_commit() or "").removesuffix("+changes"),
+            "tierwise.data": week.data,
+        }
+        name = f"retrain {datetime.now(UTC).date().isoformat()}"
+        return self._tracking.begin(week.key, name, tags, None if found is None else found.run_id)
+
+    def _repeat(self, found: Run) -> dict[str, Any]:
+        """Return what a finished run came to; nothing is done but to mend the champion's folder, if a crash left it behind."""
+        place = self._settings.place
+        self._progress.say("the same data, configuration and code as a finished run: nothing to do")
+        file = self._tracking.fetch(found.run_id, _RESULT, place.work_dir / "incoming")
+        if file is None:
+            raise RouterError(
+                f"run {found.run_id} is finished, and its {_RESULT} is gone from MLflow; delete the run there, and run again"
+            )
+        result: dict[str, Any] = json.loads(file.read_bytes())
+        sync(self._tracking, place)
+        champion = self._tracking.alias(CHAMPION)
+        return result | {
+            "repeated": True,
+            "champion": None if champion is None else champion.version,
+            "seconds": {"total": round(time.monotonic() - self._begun, 2)},
+            "tracking_s": round(self._tracking.seconds, 2),
+        }
+
+    # The steps
+
+    def _steps(self, week: _Week, run_id: str) -> dict[str, Any]:
+        settings, tracking = self._settings, self._tracking
+        ledger = Ledger(settings.place.work_dir / week.key[:16], self._on_done(run_id))
+        fitting = self._data(week, ledger, run_id)
+        with _data_is_accepted():
+            fitting.fit()
+            fitting.calibrate()
+            fitting.certify()
+            model_id = fitting.export()["model_id"]
+            fitting.forget()
+            incumbent = self._incumbent(ledger, week.ladder)
+            judging = Judging(fitting, incumbent, settings, self._progress)
+            findings = judging.judge()
+            version = self._register(run_id, week, fitting)
+            verdict = self._gate(judging, findings, version)
+            self._record(run_id, judging, findings, verdict, version)
+            served = self._promote(run_id, judging, findings, verdict, version)
+            result = {
+                "verdict": "DO NOT ROUTE"
+                if served["demoted"] and settings.promotion.on_void == "top"
+                else verdict.word,
+                "headline": verdict.headline,
+                "reasons": verdict.reasons,
+                "version": version,
+                **served,
+                "model_id": model_id,
+                "void": findings.is_void,
+                "repeated": False,
+                "dry_run": self._dry_run,
+                "run_id": run_id,
+                "key": week.key,
+                "champion_dir": str(settings.place.champion_dir),
+                "seconds": ledger.seconds | {"total": round(time.monotonic() - self._begun, 2)},
+                "tracking_s": round(tracking.seconds, 2),
+                "exit_code": 0,
+            }
+            self._finish(run_id, ledger, result)
+        return result | {"tracking_s": round(tracking.seconds, 2)}
+
+    def _data(self, week: _Week, ledger: Ledger, run_id: str) -> Fitting:
+        """Take the steps in which the data may be refused."""
+        settings = self._settings
+        ledger.run("load", {"key": week.key}, lambda: {"files": week.loaded.described})
+        self._progress.step("validating")
+        history, found = read_checked(week.loaded, settings)
+        require_unchanged(week.loaded)
+        window = ledger.run("validate", {"data": week.data, **settings.deciding()}, lambda: found)
+        embedding, extractor = open_embedding(week.embedding)
+        fitting = Fitting(
+            ledger,
+            settings,
+            history,
+            week.ladder,
+            extractor,
+            embedding,
+            week.loaded.described,
+            self._progress,
+        )
+        labels = fitting.label()
+        fitting.split()
+        self._log_data(run_id, week, ledger, window, labels)
+        return fitting
+
+    def _incumbent(self, ledger: Ledger, ladder: Ladder) -> Incumbent | None:
+        champion = self._tracking.alias(CHAMPION)
+        if champion is None:
+            self._progress.say("no champion yet: the challenger has to beat always the reference tier")
+            return None
+        folder = ledger.folder / f"champion-{champion.version}"
+        fitted_by = champion.tags.get(FITTED_BY) or champion.run_id
+        seen = None
+        try:
+            if not folder.exists():
+                self._tracking.fetch_model(champion.version, folder)
+            if fitted_by is not None:
+                seen = self._tracking.fetch(fitted_by, f"training/{SEEN}", ledger.folder / "seen")
+            incumbent = Incumbent.open(champion.version, folder, seen, ladder)
+        except ArtifactError as error:
+            shutil.rmtree(folder, ignore_errors=True)  # so that the next run fetches it again
+            raise GateError(
+                f"gate: champion {champion.version} cannot be opened ({error}); roll back with `python -m training rollback`, or "
+                "promote another version"
+            ) from error
+        for text in incumbent.change.texts:
+            self._progress.say(f"since the champion: {text}")
+        if seen is None:
+            self._progress.say(
+                "what the champion learned from was not written down, so all held-out prompts judge it, which flatters it"
+            )
+        return incumbent
+
+    def _register(self, run_id: str, week: _Week, fitting: Fitting) -> int:
+        self._progress.step("registering")
+        ledger, tracking = fitting.ledger, self._tracking
+        window = ledger.entries["validate"]["result"]
+        tags = {
+            FITTED_BY: run_id,
+            "tierwise.window": _window_words(window),
+            "tierwise.data": week.data,
+            "tierwise.git_commit": git_commit() or "unknown",
+        }
+        description = f"Fitted on {window['prompts']:,} prompts, {_window_words(window)}."
+
+        def do() -> dict[str, Any]:
+            tracking.log_files(run_id, ledger.folder / SEEN, "training")
+            return {"version": tracking.register(run_id, fitting.artefact, description, tags)}
+
+        inputs = {"run": run_id, "export": ledger.entries["export"]["files"]}
+        version: int = ledger.run("register", inputs, do)["version"]
+        return version
+
+    def _gate(self, judging: Judging, findings: Findings, version: int) -> Verdict:
+        incumbent, ledger = judging.incumbent, judging.fitting.ledger
+        routes = judging.champion_compares and not findings.is_void
+        evidence = Evidence(
+            duel=findings.duel,
+            certificate=judging.fitting.manifest["certificate"],
+            calibration=findings.duel["calibration"],
+            latency_us=findings.verified["median_us"],
+            champion=None if incumbent is None else incumbent.version,
+            champion_routes=routes and incumbent is not None and not incumbent.is_void,
+            worth=findings.evaluation["verdict"],
+        )
+        if incumbent is not None and not incumbent.change.comparable:
+            self._progress.say(
+                "the champion's tiers are not there any more, so the challenger is judged as a first one"
+            )
+        texts = () if incumbent is None else incumbent.change.texts
+
+        def do() -> dict[str, Any]:
+            verdict = decide(evidence, self._settings.promotion)
+            said = verdict.to_dict()
+            document = json.dumps(said | {"version": version}, indent=1, allow_nan=False)
+            (ledger.folder / _VERDICT).write_text(document + "\n", encoding="utf-8")
+            page = render_verdict(verdict, findings, evidence.champion, texts)
+            (ledger.folder / _VERDICT_PAGE).write_text(page, encoding="utf-8")
+            return said
+
+        verdict = Verdict.of(ledger.run("gate", asdict(evidence), do, [_VERDICT, _VERDICT_PAGE]))
+        self._progress.say(f"\n{verdict.word}: {verdict.headline}")
+        for check in verdict.checks:
+            self._progress.say(f"  {'passed' if check.passed else 'FAILED'}  {check.name:<12} {check.text}")
+        return verdict
+
+    def _promote(
+        self, run_id: str, judging: Judging, findings: Findings, verdict: Verdict, version: int
+    ) -> dict[str, Any]:
+        """Move the alias, if the gate said so; else see to a champion whose certificate is void."""
+        place, tracking, incumbent = self._settings.place, self._tracking, judging.incumbent
+        champion = tracking.alias(CHAMPION)
+        now = None if champion is None else champion.version
+        if self._dry_run:
+            self._progress.say("dry run: nothing is promoted")
+            return {"promoted": False, "demoted": False, "champion": now}
+        if verdict.promotes:
+            self._progress.step(f"promoting version {version}")
+            promote(tracking, place, version, verdict.headline)
+            return {"promoted": True, "demoted": False, "champion": version}
+        if findings.is_void and incumbent is not None and findings.drift is not None:
+            why, work = findings.drift["certificate"]["text"], judging.fitting.ledger.folder
+            now = answer_void(
+                tracking, self._settings, incumbent, judging.judged, run_id, why, work, self._progress
+            )
+        sync(tracking, place)
+        return {"promoted": False, "demoted": now != (incumbent and incumbent.version), "champion": now}
+
+    # What MLflow is told
+
+    def _log_data(
+        self, run_id: str, week: _Week, ledger: Ledger, window: dict[str, Any], labels: dict[str, Any]
+    ) -> None:
+        tracking = self._tracking
+        for file in week.loaded.described:
+            name, digest = str(file["name"]), str(file["sha256"])
+            tracking.log_dataset(run_id, name, name, digest, window["rows"], "training")
+        tracking.set_tags(run_id, {"tierwise.window": _window_words(window)})
+        path = ledger.folder / "labels.json"
+        path.write_text(json.dumps(labels["summary"], indent=1) + "\n", encoding="utf-8")
+        tracking.log_files(run_id, path)
+
+    def _record(
+        self, run_id: str, judging: Judging, findings: Findings, verdict: Verdict, version: int
+    ) -> None:
+        tracking, folder = self._tracking, judging.fitting.ledger.folder
+        manifest = judging.fitting.manifest
+        tracking.log_params(run_id, parameters(self._settings.to_dict(), manifest))
+        tracking.log_metrics(run_id, measured(manifest, findings))
+        tracking.log_files(run_id, folder / REPORT, REPORT)
+        if findings.drift is not None:
+            tracking.log_files(run_id, folder / DRIFT, DRIFT)
+        for name in (_VERDICT, _VERDICT_PAGE, DUEL):
+            tracking.log_files(run_id, folder / name)
+        said = {"tierwise.verdict": verdict.word, "tierwise.reasons": " ".join(verdict.reasons)}
+        tracking.tag_version(version, said)
+        tracking.set_tags(run_id, said | {"tierwise.version": str(version)})
+
+    def _finish(self, run_id: str, ledger: Ledger, result: dict[str, Any]) -> None:
+        tracking = self._tracking
+        path = ledger.folder / _RESULT
+        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        tracking.log_files(run_id, ledger.folder / _STEPS)
+        tracking.log_files(run_id, path)
+        tracking.set_tags(run_id, {_DRY_RUN: str(self._dry_run).lower()})
+        tracking.log_metrics(
+            run_id, {"seconds.total": result["seconds"]["total"], "seconds.mlflow": tracking.seconds}
+        )
+        tracking.end(run_id, "FINISHED")
+
+    def _on_done(self, run_id: str) -> Any:  # noqa: ANN401 - the ledger's callback
+        def log(step: str, entry: dict[str, Any]) -> None:
+            self._tracking.set_tags(run_id, {f"tierwise.step.{step}": entry["inputs"]})
+            self._tracking.log_metrics(run_id, {f"seconds.{step}": entry["seconds"]})
+
+        return log
+
+    def _end_badly(self, run_id: str, error: BaseException) -> None:
+        """Mark the run, if MLflow still answers; what has gone wrong is told by the error itself."""
+        with suppress(RouterError):
+            if isinstance(error, RouterError):
+                self._tracking.set_tags(run_id, {"tierwise.error": str(error)})
+            self._tracking.end(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+
+
+@contextmanager
+def _data_is_accepted() -> Iterator[None]:
+    """From here on the data is not to blame: what a step refuses is a failure."""
+    try:
+        yield
+    except ConfigError as error:
+        raise RouterError(str(error)) from error
+
+
+def _window_words(window: Mapping[str, Any]) -> str:
+    if window["from"] is None:
+        return "without timestamps"
+    return f"{window['from'][:10]} to {window['until'][:10]}"

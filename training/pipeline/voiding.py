@@ -1,0 +1,124 @@
+"""What becomes of a champion whose certificate is void: as configured, the previous champion, always the top, or only words."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from eval.duel import regret_bounds
+from eval.outcomes import Outcomes
+from eval.progress import Progress
+from router.errors import RouterError
+from router.tiers import Ladder
+from training.pipeline.champions import predecessors, read_journal
+from training.pipeline.incumbent import Incumbent, contender
+from training.pipeline.promotion import promote
+from training.pipeline.settings import Settings
+from training.pipeline.tracking import Tracking
+from training.void import void
+
+__all__ = ["FITTED_BY", "answer_void"]
+
+FITTED_BY = "tierwise.fitted_by"
+"""Tag of a version: the run whose split says what the model has seen."""
+
+_VOID_OF = "tierwise.void_of"
+
+
+def answer_void(
+    tracking: Tracking,
+    settings: Settings,
+    incumbent: Incumbent,
+    judged: Outcomes,
+    run_id: str,
+    why: str,
+    work: Path,
+    progress: Progress,
+) -> int:
+    """Do what the configuration says of a void certificate, and return the version that serves from then on.
+
+    Parameters
+    ----------
+    incumbent : Incumbent
+        The champion whose certificate is void.
+    judged : Outcomes
+        The prompts that showed it; the previous champion has to keep the promise on them, too.
+    run_id : str
+        The run that found out.
+    why : str
+        One sentence.
+    work : Path
+        A folder for what is made.
+
+    Raises
+    ------
+    RouterError
+        MLflow or the disk fails; the champion is as it was.
+    """
+    progress.say(f"\nVOID: the certificate of champion {incumbent.version} does not hold any more. {why}")
+    tracking.tag_version(incumbent.version, {"tierwise.certificate": "void"})
+    wish = settings.promotion.on_void
+    if wish == "keep":
+        progress.say("on_void is keep: it serves on, and its promises are not to be relied on")
+        return incumbent.version
+    if wish == "previous":
+        found = _previous(tracking, settings, incumbent, judged, work)
+        if found is not None:
+            promote(
+                tracking,
+                settings.place,
+                found,
+                f"Certificate of version {incumbent.version} void. {why}",
+                "demote",
+            )
+            progress.say(f"on_void is previous: version {found} serves again")
+            return found
+        progress.say("on_void is previous, and no earlier champion keeps the promise on these prompts")
+    number = _register_void(tracking, incumbent, run_id, why, work)
+    promote(
+        tracking, settings.place, number, f"Certificate of version {incumbent.version} void. {why}", "demote"
+    )
+    progress.say(
+        f"version {number} serves: everything goes to the reference tier until a challenger is certified"
+    )
+    return number
+
+
+def _previous(
+    tracking: Tracking, settings: Settings, incumbent: Incumbent, judged: Outcomes, work: Path
+) -> int | None:
+    """Return the nearest champion before that keeps the promise on the judged prompts."""
+    before = predecessors(read_journal(tracking.model_tags()).events, incumbent.version)
+    return next((each for each in before if _keeps(tracking, settings, each, judged, work)), None)
+
+
+def _keeps(tracking: Tracking, settings: Settings, number: int, judged: Outcomes, work: Path) -> bool:
+    folder = work / f"champion-{number}"
+    try:
+        if not folder.exists():
+            tracking.fetch_model(number, folder)
+        earlier = Incumbent.open(number, folder, None, judged.ladder)
+    except RouterError:  # gone, or of another version of tierwise: no one to go back to
+        return False
+    if earlier.is_void or not earlier.change.comparable:
+        return False
+    complete = judged.take(judged.complete)
+    reference = _reference(earlier, judged.ladder)
+    promise = settings.promotion.max_regret
+    decided = contender(earlier.router, complete.prompts, judged.ladder, promise)
+    regret = regret_bounds(complete, decided.chosen, reference, settings.seed)
+    return regret["value"] <= promise
+
+
+def _reference(incumbent: Incumbent, ladder: Ladder) -> int:
+    return ladder.names.index(incumbent.router.manifest.document["decision"]["reference"])
+
+
+def _register_void(tracking: Tracking, incumbent: Incumbent, run_id: str, why: str, work: Path) -> int:
+    """Register a copy of the champion that sends everything to the reference tier."""
+    copy = work / f"void-{incumbent.version}"
+    void(incumbent.folder, copy, why=why, date=datetime.now(UTC).date().isoformat())
+    known = tracking.version(incumbent.version)
+    fitted_by = None if known is None else known.tags.get(FITTED_BY) or known.run_id
+    tags = {_VOID_OF: str(incumbent.version), **({} if fitted_by is None else {FITTED_BY: fitted_by})}
+    return tracking.register(run_id, copy, f"Version {incumbent.version}, its certificate void. {why}", tags)
