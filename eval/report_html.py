@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
-from pathlib import Path
 from typing import Any
 
 from eval.report_curves import cost_quality
 from eval.report_figures import gap_closed, reliability
 from eval.report_lift import lift
 from eval.report_promises import promises_section
+from eval.report_style import read_style
 from eval.report_svg import escape, swatch
 from eval.report_tables import (
     bins_table,
@@ -56,7 +55,6 @@ from eval.report_words import (
 __all__ = ["render_html"]
 
 _SLICES_OPEN = 20  # rows shown at once; the rest is folded away
-_STYLE_FILE = Path(__file__).with_name("report.css")
 _SIGNS = {
     "ROUTE": "M10 17.5l4.5 4.5L23 11.5",
     "TIE": "M10.5 13.5h12M10.5 19.5h12",
@@ -67,7 +65,7 @@ _SIGNS = {
 
 def render_html(document: dict[str, Any]) -> str:
     """Return the document as a whole HTML page that holds no surrogates, so that UTF-8 can encode it."""
-    style = re.sub(r"\s*\n\s*", "\n", _STYLE_FILE.read_text(encoding="utf-8")).strip()
+    style = read_style()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     comparison = document["comparison"]

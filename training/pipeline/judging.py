@@ -15,19 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from eval.drift_page import render_drift_html, render_drift_svg, render_drift_text
 from numpy.typing import NDArray
 
 from eval.baselines import BASELINES
 from eval.design import describe
 from eval.drift import measure_drift
+from eval.drift_page import render_drift_html, render_drift_svg, render_drift_text
 from eval.duel import Contender, calibration_beyond_chance, duel
 from eval.estimators import SUBJECT, answers
 from eval.evaluate import SCHEMA, evaluate
 from eval.folds import Fold, Plan
 from eval.outcomes import Outcomes
 from eval.progress import Progress
-from eval.report import N_BOOT, default_workers, promised_by, write_report
+from eval.report import N_BOOT, WORTH_WORKERS, default_workers, promised_by, write_report
+from eval.report_plots import render_plots
 from eval.rows import extract_rows
 from eval.verdict import MIN_PROMPTS, why_not
 from router import Router
@@ -37,9 +38,9 @@ from training.pipeline.incumbent import Incumbent, contender
 from training.pipeline.settings import Settings
 from training.pipeline.verify import verify
 
-__all__ = ["DRIFT", "DUEL", "REPORT", "Findings", "Judging"]
+__all__ = ["DRIFT", "DUEL", "PLOTS", "REPORT", "Findings", "Judging"]
 
-REPORT, DUEL, DRIFT = "report", "duel.json", "drift"
+REPORT, PLOTS, DUEL, DRIFT = "report", "plots", "duel.json", "drift"
 """What the steps leave in the run's folder."""
 
 
@@ -137,7 +138,7 @@ class Judging:
 
     def evaluate(self) -> dict[str, Any]:
         """Judge the challenger against baselines, and write the report."""
-        return self.fitting.ledger.run("evaluate", self._inputs(), self._evaluate, [REPORT])
+        return self.fitting.ledger.run("evaluate", self._inputs(), self._evaluate, [REPORT, PLOTS])
 
     def duel(self) -> dict[str, Any]:
         """Hold challenger and champion against each other."""
@@ -186,7 +187,7 @@ class Judging:
                 promised=promised_by(router, outcomes.prompts, plan),
                 n_boot=N_BOOT,
                 seed=self.settings.seed,
-                workers=default_workers(),
+                workers=default_workers() if len(outcomes) >= WORTH_WORKERS else 1,
                 tick=tick,
             )
         document = {
@@ -197,7 +198,11 @@ class Judging:
             "subject": {"name": SUBJECT, "text": f"model {router.model_id}, the challenger of this run"},
             **document,
         }
-        write_report(document, self.fitting.ledger.folder / REPORT)
+        folder = self.fitting.ledger.folder
+        write_report(document, folder / REPORT)
+        (folder / PLOTS).mkdir(exist_ok=True)
+        for name, text in render_plots(document).items():
+            (folder / PLOTS / name).write_text(text, encoding="utf-8")
         verdict, comparison = document["verdict"], document["comparison"]
         self.progress.say(f"against baselines: {verdict['word']}. {verdict['headline']}")
         return {

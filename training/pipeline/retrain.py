@@ -28,7 +28,7 @@ from training.pipeline import config
 from training.pipeline.fitting import SEEN, Fitting, read_checked
 from training.pipeline.gate import Evidence, GateError, Verdict, decide
 from training.pipeline.incumbent import Incumbent
-from training.pipeline.judging import DRIFT, DUEL, REPORT, Findings, Judging
+from training.pipeline.judging import DRIFT, DUEL, PLOTS, REPORT, Findings, Judging
 from training.pipeline.key import data_digest, run_key
 from training.pipeline.ledger import Ledger
 from training.pipeline.lock import hold
@@ -362,7 +362,8 @@ class _WeeklyRun:
         manifest = judging.fitting.manifest
         tracking.log_params(run_id, parameters(self._settings.to_dict(), manifest))
         tracking.log_metrics(run_id, measured(manifest, findings))
-        tracking.log_files(run_id, folder / REPORT, REPORT)
+        for name in (REPORT, PLOTS):
+            tracking.log_files(run_id, folder / name, name)
         if findings.drift is not None:
             tracking.log_files(run_id, folder / DRIFT, DRIFT)
         for name in (_VERDICT, _VERDICT_PAGE, DUEL):
