@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain
 from math import nan
@@ -27,7 +27,7 @@ from eval.table import Table, bad, is_missing, objects, read_table, shown
 from router.errors import ConfigError
 from router.prompt import read_prompt
 
-__all__ = ["History", "read_history"]
+__all__ = ["COLUMNS", "History", "read_history", "window"]
 
 _TEXTS = ("prompt_id", "model", "group", "task", "feature")
 _AMOUNTS = ("input_tokens", "output_tokens", "cost_usd", "latency_ms")
@@ -74,6 +74,57 @@ def read_history(paths: str | Path | Sequence[str | Path]) -> History:
     return _assemble([read_table(path, texts=_TEXTS, times=("timestamp",)) for path in files])
 
 
+def window(history: History, since: datetime | None, length: timedelta | None) -> History:
+    """Return the prompts of a stretch of time, with all their rows. Pure.
+
+    The length counts back from the newest prompt and not from now, so that the same history gives the same window. What
+    is kept shares its texts with the history given; where all is kept, it is that history.
+
+    Parameters
+    ----------
+    since : datetime or None
+        Prompts from here on; UTC, unless it names another zone.
+    length : timedelta or None
+        More than nothing: prompts that are at most this much older than the newest.
+
+    Raises
+    ------
+    ConfigError
+        A prompt has no timestamp, or none is left.
+    """
+    if length is not None and length <= timedelta(0):
+        raise ValueError(f"window: expected a length above 0, found {length}")
+    if since is None and length is None:
+        return history
+    stamps = history.prompts["timestamp"].to_numpy("datetime64[us]")
+    if unknown := int(np.isnat(stamps).sum()):
+        raise ConfigError(
+            f"history: since and window need a timestamp for every prompt; found none for {unknown:,} of "
+            f"{len(stamps):,}; log it, or leave since and window out"
+        )
+    oldest, newest = stamps.min(), stamps.max()
+    start = oldest
+    if since is not None:
+        start = max(
+            start, np.datetime64(since.astimezone(UTC).replace(tzinfo=None) if since.tzinfo else since)
+        )
+    if length is not None:  # in Python's integers: a long length goes below what datetime64 holds
+        back = int(newest.astype(np.int64)) - length // timedelta(microseconds=1)
+        start = max(start, np.datetime64(max(back, int(oldest.astype(np.int64))), "us"))
+    kept = stamps >= start
+    if kept.all():
+        return history
+    if not kept.any():
+        raise ConfigError(
+            f"history: no prompt is of {start.item():%Y-%m-%d %H:%M} UTC or later; found {len(stamps):,} from "
+            f"{oldest.item():%Y-%m-%d %H:%M} to {newest.item():%Y-%m-%d %H:%M}; set an earlier since, or see why nothing new is logged"
+        )
+    ids = pd.Index(history.prompts["prompt_id"]).get_indexer(history.rows["prompt_id"])
+    return History(
+        history.rows[kept[ids]].reset_index(drop=True), history.prompts[kept].reset_index(drop=True)
+    )
+
+
 # From raw cells to typed columns. A parser takes any cell and raises for what it cannot read.
 
 
@@ -110,7 +161,7 @@ def _instant(value: Any) -> datetime | None:  # noqa: ANN401
     return (value.astimezone(UTC) if value.tzinfo else value).replace(tzinfo=None)
 
 
-_COLUMNS: dict[str, tuple[Callable[[Any], Any], str, str]] = {  # parser, what is expected, dtype
+COLUMNS: dict[str, tuple[Callable[[Any], Any], str, str]] = {
     **dict.fromkeys(_TEXTS, (_text, "text", "object")),
     "split": (lambda cell: _SPLITS[_text(cell)], "train, test or nothing", "object"),
     "timestamp": (_instant, "ISO 8601 such as 2025-01-31T12:00:00Z, or nothing", "datetime64[ns]"),
@@ -118,6 +169,7 @@ _COLUMNS: dict[str, tuple[Callable[[Any], Any], str, str]] = {  # parser, what i
     **dict.fromkeys(("passed", "usage_is_estimate"), (_flag, "true, false or nothing", "float64")),
     **dict.fromkeys(_AMOUNTS, (_number, "a finite number of 0 or more, or nothing", "float64")),
 }
+"""The columns of the contract but the prompt: parser of a cell, what is expected, dtype."""
 
 
 def _typed(table: Table) -> dict[str, NDArray[Any]]:
@@ -127,7 +179,7 @@ def _typed(table: Table) -> dict[str, NDArray[Any]]:
             raise bad(table.path, f"a column {' or '.join(choice)}", f"the columns {table.names()}", todo)
     typed: dict[str, NDArray[Any]] = {}
     fix = "correct it or drop the row"
-    for name, (parse, expected, dtype) in _COLUMNS.items():
+    for name, (parse, expected, dtype) in COLUMNS.items():
         parsed: list[Any] = []
         for place, cell in zip(table.places, table.cells(name), strict=True) if name in table.columns else ():
             try:
@@ -235,7 +287,7 @@ def _assemble(tables: list[Table]) -> History:
     }
     of_row = ("prompt_id", "model", "score", *_AMOUNTS, "usage_is_estimate", "source")
     rows = {name: columns[name] for name in of_row}
-    known = {*_COLUMNS, "prompt", "messages", "source"}
+    known = {*COLUMNS, "prompt", "messages", "source"}
     for name in dict.fromkeys(name for table in tables for name in table.columns if name not in known):
         unknown = [table.columns.get(name, objects([None] * len(table.places))) for table in tables]
         if len({values.dtype for values in unknown}) > 1:

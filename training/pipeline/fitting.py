@@ -6,6 +6,7 @@ step needs of an earlier one is made or opened when it is asked for, so a run th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -35,7 +36,7 @@ from training.pipeline.sources import Loaded
 from training.promised import Promises, Scored, measure_test, promise, score, take
 from training.provenance import describe_files
 
-__all__ = ["ARTEFACT", "SEEN", "Fitting", "read_checked"]
+__all__ = ["ARTEFACT", "SEEN", "Fitting", "read_checked", "require_fresh"]
 
 ARTEFACT, LEARNED, SEEN, LABELS = "artefact", "learned", "seen_groups.npy", "labels.json"
 """What the steps leave in the run's folder."""
@@ -55,21 +56,31 @@ def read_checked(loaded: Loaded, settings: Settings) -> tuple[History, dict[str,
         history = window(history, settings.since, settings.window)
     stamps = history.prompts["timestamp"].dropna()
     oldest, newest = (stamps.min(), stamps.max()) if len(stamps) else (None, None)
-    if settings.max_age is not None:
-        _require_fresh(newest, settings.max_age)
-    return history, {
+    found = {
         "prompts": len(history.prompts),
         "rows": len(history.rows),
         "left_out": whole - len(history.prompts),
         "from": None if oldest is None else oldest.isoformat(),
         "until": None if newest is None else newest.isoformat(),
     }
+    require_fresh(found, settings.max_age)
+    return history, found
 
 
-def _require_fresh(newest: Any, max_age: timedelta) -> None:  # noqa: ANN401 - pandas' timestamp, or None
-    if newest is None:
+def require_fresh(window: Mapping[str, Any], max_age: timedelta | None) -> None:
+    """Refuse a window, as `read_checked` describes it, whose newest prompt is too old: nothing arrives any more.
+
+    Raises
+    ------
+    ConfigError
+        It is, or nothing says how old it is.
+    """
+    if max_age is None:
+        return
+    if window["until"] is None:
         raise ConfigError("history: max_age needs timestamps, found none; add them, or take max_age out")
-    age = datetime.now(UTC) - newest.to_pydatetime()
+    newest = datetime.fromisoformat(window["until"])
+    age = datetime.now(UTC) - newest
     if age > max_age:
         raise ConfigError(
             f"history: its newest prompt is {age.days} days old ({newest.date()}), and max_age allows {max_age.days}; see "

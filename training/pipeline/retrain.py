@@ -25,7 +25,7 @@ from router.errors import ArtifactError, ConfigError, RouterError
 from router.tiers import Ladder, read_tiers
 from training.fit import open_embedding
 from training.pipeline import config
-from training.pipeline.fitting import SEEN, Fitting, read_checked
+from training.pipeline.fitting import SEEN, Fitting, read_checked, require_fresh
 from training.pipeline.gate import Evidence, GateError, Verdict, decide
 from training.pipeline.incumbent import Incumbent
 from training.pipeline.judging import DRIFT, DUEL, PLOTS, REPORT, Findings, Judging
@@ -164,6 +164,7 @@ class _WeeklyRun:
                 f"run {found.run_id} is finished, and its {_RESULT} is gone from MLflow; delete the run there, and run again"
             )
         result: dict[str, Any] = json.loads(file.read_bytes())
+        require_fresh(result["window"], self._settings.max_age)
         sync(self._tracking, place)
         champion = self._tracking.alias(CHAMPION)
         return result | {
@@ -201,6 +202,7 @@ class _WeeklyRun:
                 "version": version,
                 **served,
                 "model_id": model_id,
+                "window": ledger.entries["validate"]["result"],
                 "void": findings.is_void,
                 "repeated": False,
                 "dry_run": self._dry_run,
