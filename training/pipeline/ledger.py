@@ -19,9 +19,10 @@ from typing import Any
 from router.artifact import sha256_of
 from router.errors import RouterError
 
-__all__ = ["Ledger", "digest"]
+__all__ = ["STEPS_FILE", "Ledger", "digest"]
 
-_ENTRIES = "steps.json"
+STEPS_FILE = "steps.json"
+"""The ledger itself, in the run's folder."""
 
 
 class Ledger:
@@ -119,16 +120,16 @@ class Ledger:
 
     def _read(self) -> dict[str, dict[str, Any]]:
         try:
-            entries: dict[str, dict[str, Any]] = json.loads((self.folder / _ENTRIES).read_bytes())
+            entries: dict[str, dict[str, Any]] = json.loads((self.folder / STEPS_FILE).read_bytes())
         except (OSError, ValueError):  # none yet, or not one that we wrote: then nothing is done
             return {}
         return entries
 
     def _write(self) -> None:
-        aside = self.folder / f".{_ENTRIES}.{os.getpid()}"
+        aside = self.folder / f".{STEPS_FILE}.{os.getpid()}"
         aside.write_text(json.dumps(self._entries, indent=1, allow_nan=False), encoding="utf-8")
         _flush(aside)
-        aside.replace(self.folder / _ENTRIES)
+        aside.replace(self.folder / STEPS_FILE)
 
 
 def digest(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds

@@ -11,8 +11,8 @@ import argparse
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,29 +21,27 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from eval.progress import Progress
-from router.errors import ArtifactError, ConfigError, RouterError
+from router.errors import ConfigError, RouterError
 from router.tiers import Ladder, read_tiers
 from training.fit import open_embedding
 from training.pipeline import config
+from training.pipeline.fetching import FITTED_BY, INTENT, fetch_incumbent
 from training.pipeline.fitting import SEEN, Fitting, read_checked, require_fresh
 from training.pipeline.gate import Evidence, GateError, Verdict, decide
-from training.pipeline.incumbent import Incumbent
-from training.pipeline.judging import DRIFT, DUEL, PLOTS, REPORT, Findings, Judging
+from training.pipeline.judging import Findings, Judging
 from training.pipeline.key import data_digest, run_key
 from training.pipeline.ledger import Ledger
 from training.pipeline.lock import hold
+from training.pipeline.logbook import DRY_RUN, RESULT, VERDICT, VERDICT_PAGE, Logbook, window_words
 from training.pipeline.promotion import promote, sync
-from training.pipeline.record import measured, parameters, render_verdict
+from training.pipeline.record import render_verdict
 from training.pipeline.settings import Settings
 from training.pipeline.sources import Loaded, require_unchanged, resolve
 from training.pipeline.tracking import CHAMPION, Run, Tracking
-from training.pipeline.voiding import FITTED_BY, answer_void
+from training.pipeline.voiding import answer_void
 from training.provenance import git_commit
 
 __all__ = ["add_arguments", "retrain", "run"]
-
-_RESULT, _VERDICT, _VERDICT_PAGE, _STEPS = "result.json", "verdict.json", "verdict.md", "steps.json"
-_DRY_RUN = "tierwise.dry_run"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -113,14 +111,14 @@ class _WeeklyRun:
             if (
                 found is not None
                 and found.status == "FINISHED"
-                and (self._dry_run or found.tags.get(_DRY_RUN) != "true")
+                and (self._dry_run or found.tags.get(DRY_RUN) != "true")
             ):
                 return self._repeat(found)
             run_id = self._begin(week, found)
             try:
                 result = self._steps(week, run_id)
             except BaseException as error:
-                self._end_badly(run_id, error)
+                Logbook(tracking, self._settings, run_id).end_badly(error)
                 raise
         finally:
             shutil.rmtree(incoming, ignore_errors=True)
@@ -158,10 +156,10 @@ class _WeeklyRun:
         """Return what a finished run came to; nothing is done but to mend the champion's folder, if a crash left it behind."""
         place = self._settings.place
         self._progress.say("the same data, configuration and code as a finished run: nothing to do")
-        file = self._tracking.fetch(found.run_id, _RESULT, place.work_dir / "incoming")
+        file = self._tracking.fetch(found.run_id, RESULT, place.work_dir / "incoming")
         if file is None:
             raise RouterError(
-                f"run {found.run_id} is finished, and its {_RESULT} is gone from MLflow; delete the run there, and run again"
+                f"run {found.run_id} is finished, and its {RESULT} is gone from MLflow; delete the run there, and run again"
             )
         result: dict[str, Any] = json.loads(file.read_bytes())
         require_fresh(result["window"], self._settings.max_age)
@@ -178,20 +176,22 @@ class _WeeklyRun:
 
     def _steps(self, week: _Week, run_id: str) -> dict[str, Any]:
         settings, tracking = self._settings, self._tracking
-        ledger = Ledger(settings.place.work_dir / week.key[:16], self._on_done(run_id))
-        fitting = self._data(week, ledger, run_id)
+        logbook = Logbook(tracking, settings, run_id)
+        ledger = Ledger(settings.place.work_dir / week.key[:16], logbook.done)
+        fitting = self._data(week, ledger, logbook)
         with _data_is_accepted():
+            # Before minutes are spent on a challenger that cannot be compared with it.
+            incumbent = fetch_incumbent(tracking, ledger, week.ladder, self._progress)
             fitting.fit()
             fitting.calibrate()
             fitting.certify()
             model_id = fitting.export()["model_id"]
             fitting.forget()
-            incumbent = self._incumbent(ledger, week.ladder)
             judging = Judging(fitting, incumbent, settings, self._progress)
             findings = judging.judge()
             version = self._register(run_id, week, fitting)
             verdict = self._gate(judging, findings, version)
-            self._record(run_id, judging, findings, verdict, version)
+            logbook.judged(judging, findings, verdict, version)
             served = self._promote(run_id, judging, findings, verdict, version)
             result = {
                 "verdict": "DO NOT ROUTE"
@@ -213,10 +213,10 @@ class _WeeklyRun:
                 "tracking_s": round(tracking.seconds, 2),
                 "exit_code": 0,
             }
-            self._finish(run_id, ledger, result)
+            logbook.finish(ledger, result, dry_run=self._dry_run)
         return result | {"tracking_s": round(tracking.seconds, 2)}
 
-    def _data(self, week: _Week, ledger: Ledger, run_id: str) -> Fitting:
+    def _data(self, week: _Week, ledger: Ledger, logbook: Logbook) -> Fitting:
         """Take the steps in which the data may be refused."""
         settings = self._settings
         ledger.run("load", {"key": week.key}, lambda: {"files": week.loaded.described})
@@ -237,36 +237,8 @@ class _WeeklyRun:
         )
         labels = fitting.label()
         fitting.split()
-        self._log_data(run_id, week, ledger, window, labels)
+        logbook.data(week.loaded.described, window, labels, ledger.folder)
         return fitting
-
-    def _incumbent(self, ledger: Ledger, ladder: Ladder) -> Incumbent | None:
-        champion = self._tracking.alias(CHAMPION)
-        if champion is None:
-            self._progress.say("no champion yet: the challenger has to beat always the reference tier")
-            return None
-        folder = ledger.folder / f"champion-{champion.version}"
-        fitted_by = champion.tags.get(FITTED_BY) or champion.run_id
-        seen = None
-        try:
-            if not folder.exists():
-                self._tracking.fetch_model(champion.version, folder)
-            if fitted_by is not None:
-                seen = self._tracking.fetch(fitted_by, f"training/{SEEN}", ledger.folder / "seen")
-            incumbent = Incumbent.open(champion.version, folder, seen, ladder)
-        except ArtifactError as error:
-            shutil.rmtree(folder, ignore_errors=True)  # so that the next run fetches it again
-            raise GateError(
-                f"gate: champion {champion.version} cannot be opened ({error}); roll back with `python -m training rollback`, or "
-                "promote another version"
-            ) from error
-        for text in incumbent.change.texts:
-            self._progress.say(f"since the champion: {text}")
-        if seen is None:
-            self._progress.say(
-                "what the champion learned from was not written down, so all held-out prompts judge it, which flatters it"
-            )
-        return incumbent
 
     def _register(self, run_id: str, week: _Week, fitting: Fitting) -> int:
         self._progress.step("registering")
@@ -274,11 +246,11 @@ class _WeeklyRun:
         window = ledger.entries["validate"]["result"]
         tags = {
             FITTED_BY: run_id,
-            "tierwise.window": _window_words(window),
+            "tierwise.window": window_words(window),
             "tierwise.data": week.data,
             "tierwise.git_commit": git_commit() or "unknown",
         }
-        description = f"Fitted on {window['prompts']:,} prompts, {_window_words(window)}."
+        description = f"Fitted on {window['prompts']:,} prompts, {window_words(window)}."
 
         def do() -> dict[str, Any]:
             tracking.log_files(run_id, ledger.folder / SEEN, "training")
@@ -310,12 +282,12 @@ class _WeeklyRun:
             verdict = decide(evidence, self._settings.promotion)
             said = verdict.to_dict()
             document = json.dumps(said | {"version": version}, indent=1, allow_nan=False)
-            (ledger.folder / _VERDICT).write_text(document + "\n", encoding="utf-8")
+            (ledger.folder / VERDICT).write_text(document + "\n", encoding="utf-8")
             page = render_verdict(verdict, findings, evidence.champion, texts)
-            (ledger.folder / _VERDICT_PAGE).write_text(page, encoding="utf-8")
+            (ledger.folder / VERDICT_PAGE).write_text(page, encoding="utf-8")
             return said
 
-        verdict = Verdict.of(ledger.run("gate", asdict(evidence), do, [_VERDICT, _VERDICT_PAGE]))
+        verdict = Verdict.of(ledger.run("gate", asdict(evidence), do, [VERDICT, VERDICT_PAGE]))
         self._progress.say(f"\n{verdict.word}: {verdict.headline}")
         for check in verdict.checks:
             self._progress.say(f"  {'passed' if check.passed else 'FAILED'}  {check.name:<12} {check.text}")
@@ -326,79 +298,34 @@ class _WeeklyRun:
     ) -> dict[str, Any]:
         """Move the alias, if the gate said so; else see to a champion whose certificate is void."""
         place, tracking, incumbent = self._settings.place, self._tracking, judging.incumbent
-        champion = tracking.alias(CHAMPION)
-        now = None if champion is None else champion.version
+        compared = None if incumbent is None else incumbent.version
         if self._dry_run:
             self._progress.say("dry run: nothing is promoted")
-            return {"promoted": False, "demoted": False, "champion": now}
+            return {"promoted": False, "demoted": False, "champion": compared}
+        ledger = judging.fitting.ledger
+        ledger.run(INTENT, {"from": compared, "to": version}, lambda: {"from": compared})
+        champion = tracking.alias(CHAMPION)
+        now = None if champion is None else champion.version
         if verdict.promotes:
+            if now not in (compared, version):
+                raise GateError(f"gate: champion {compared} was compared, and {now} serves now; run it again")
             self._progress.step(f"promoting version {version}")
             promote(tracking, place, version, verdict.headline)
             return {"promoted": True, "demoted": False, "champion": version}
-        if findings.is_void and incumbent is not None and findings.drift is not None:
-            why, work = findings.drift["certificate"]["text"], judging.fitting.ledger.folder
+        if now == compared and findings.is_void and incumbent is not None and findings.drift is not None:
+            why = findings.drift["certificate"]["text"]
             now = answer_void(
-                tracking, self._settings, incumbent, judging.judged, run_id, why, work, self._progress
+                tracking,
+                self._settings,
+                incumbent,
+                judging.judged,
+                run_id,
+                why,
+                ledger.folder,
+                self._progress,
             )
         sync(tracking, place)
-        return {"promoted": False, "demoted": now != (incumbent and incumbent.version), "champion": now}
-
-    # What MLflow is told
-
-    def _log_data(
-        self, run_id: str, week: _Week, ledger: Ledger, window: dict[str, Any], labels: dict[str, Any]
-    ) -> None:
-        tracking = self._tracking
-        for file in week.loaded.described:
-            name, digest = str(file["name"]), str(file["sha256"])
-            tracking.log_dataset(run_id, name, name, digest, window["rows"], "training")
-        tracking.set_tags(run_id, {"tierwise.window": _window_words(window)})
-        path = ledger.folder / "labels.json"
-        path.write_text(json.dumps(labels["summary"], indent=1) + "\n", encoding="utf-8")
-        tracking.log_files(run_id, path)
-
-    def _record(
-        self, run_id: str, judging: Judging, findings: Findings, verdict: Verdict, version: int
-    ) -> None:
-        tracking, folder = self._tracking, judging.fitting.ledger.folder
-        manifest = judging.fitting.manifest
-        tracking.log_params(run_id, parameters(self._settings.to_dict(), manifest))
-        tracking.log_metrics(run_id, measured(manifest, findings))
-        for name in (REPORT, PLOTS):
-            tracking.log_files(run_id, folder / name, name)
-        if findings.drift is not None:
-            tracking.log_files(run_id, folder / DRIFT, DRIFT)
-        for name in (_VERDICT, _VERDICT_PAGE, DUEL):
-            tracking.log_files(run_id, folder / name)
-        said = {"tierwise.verdict": verdict.word, "tierwise.reasons": " ".join(verdict.reasons)}
-        tracking.tag_version(version, said)
-        tracking.set_tags(run_id, said | {"tierwise.version": str(version)})
-
-    def _finish(self, run_id: str, ledger: Ledger, result: dict[str, Any]) -> None:
-        tracking = self._tracking
-        path = ledger.folder / _RESULT
-        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        tracking.log_files(run_id, ledger.folder / _STEPS)
-        tracking.log_files(run_id, path)
-        tracking.set_tags(run_id, {_DRY_RUN: str(self._dry_run).lower()})
-        tracking.log_metrics(
-            run_id, {"seconds.total": result["seconds"]["total"], "seconds.mlflow": tracking.seconds}
-        )
-        tracking.end(run_id, "FINISHED")
-
-    def _on_done(self, run_id: str) -> Any:  # noqa: ANN401 - the ledger's callback
-        def log(step: str, entry: dict[str, Any]) -> None:
-            self._tracking.set_tags(run_id, {f"tierwise.step.{step}": entry["inputs"]})
-            self._tracking.log_metrics(run_id, {f"seconds.{step}": entry["seconds"]})
-
-        return log
-
-    def _end_badly(self, run_id: str, error: BaseException) -> None:
-        """Mark the run, if MLflow still answers; what has gone wrong is told by the error itself."""
-        with suppress(RouterError):
-            if isinstance(error, RouterError):
-                self._tracking.set_tags(run_id, {"tierwise.error": str(error)})
-            self._tracking.end(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        return {"promoted": False, "demoted": now != compared, "champion": now}
 
 
 @contextmanager
@@ -408,9 +335,3 @@ def _data_is_accepted() -> Iterator[None]:
         yield
     except ConfigError as error:
         raise RouterError(str(error)) from error
-
-
-def _window_words(window: Mapping[str, Any]) -> str:
-    if window["from"] is None:
-        return "without timestamps"
-    return f"{window['from'][:10]} to {window['until'][:10]}"

@@ -11,16 +11,14 @@ from eval.progress import Progress
 from router.errors import RouterError
 from router.tiers import Ladder
 from training.pipeline.champions import predecessors, read_journal
+from training.pipeline.fetching import FITTED_BY
 from training.pipeline.incumbent import Incumbent, contender
 from training.pipeline.promotion import promote
 from training.pipeline.settings import Settings
 from training.pipeline.tracking import Tracking
 from training.void import void
 
-__all__ = ["FITTED_BY", "answer_void"]
-
-FITTED_BY = "tierwise.fitted_by"
-"""Tag of a version: the run whose split says what the model has seen."""
+__all__ = ["answer_void"]
 
 _VOID_OF = "tierwise.void_of"
 
