@@ -34,9 +34,9 @@ from training.golden import GOLDEN_PROMPTS
 from training.learning import Learned, learn
 from training.material import Material, prepare
 from training.package import check_target, model_id_of, write_artifact
-from training.promised import Promises, Scored, measure_test, promise, score
+from training.promised import Promises, Scored, measure_test, promise, score, take
 from training.provenance import describe_files, git_commit, library_versions
-from training.reference import describe_reference
+from training.reference import describe_held, describe_reference
 
 __all__ = ["add_arguments", "export", "fit", "open_embedding", "require_seed", "run"]
 
@@ -193,9 +193,18 @@ def export(
             "seed": material.seed,
         },
         "metrics": metrics,
-        "reference": describe_reference(
-            X[train], learned.out_of_fold, scored.scores.novelty[train], ladder.names
-        ),
+        "reference": {
+            **describe_reference(
+                X[train],
+                learned.out_of_fold,
+                scored.scores.novelty[train],
+                ladder.names,
+                material.outcomes.groups[train],
+            ),
+            "held": describe_held(
+                scored.outcomes.take(~train), take(scored.scores, ~train), learned.novel_above
+            ),
+        },
         "data": {
             "files": files,
             "tiers": tiers,

@@ -26,7 +26,7 @@ from training.learning import Learned
 from training.material import Material
 from training.novelty import NOVELTY_FALSE_ALARM
 
-__all__ = ["Promises", "Scored", "measure_test", "promise", "score"]
+__all__ = ["Promises", "Scored", "measure_test", "promise", "score", "take"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,197 @@
+"""Whether a certificate still holds: each promise against what the router's decisions came to on new prompts.
+
+Pure but for the decisions. Exact bounds, as when the promise was made: of regret by Clopper and Pearson, on one row of
+each group; of quality by betting, on group means. The promise asked about is judged at the certificate's confidence. All
+others share that once more, for among sixteen promises one would break by chance too often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import beta
+
+from eval.bounds import betting_holds, upper_bound
+from eval.drift_chance import group_numbers
+from eval.ladder import group_means
+from eval.outcomes import Outcomes
+from router import Policy, Router
+from router.promise import certified, percent, promise_words
+from router.prompt import read_prompt
+from router.scorer import Scores
+
+__all__ = ["check_certificate"]
+
+Floats = NDArray[np.float64]
+_SAME = 1e-9
+_STEPS = 14  # halvings of the range of shares: to a ten-thousandth
+
+
+def check_certificate(
+    outcomes: Outcomes, router: Router, scores: Scores, *, max_regret: float, seed: int = 0
+) -> dict[str, Any]:
+    """Return what became of each promise of a router's certificate.
+
+    Parameters
+    ----------
+    outcomes : Outcomes
+        New prompts; rows where a tier of the router is unobserved are left out.
+    scores : Scores
+        What the router's graph makes of them.
+    max_regret : float
+        The promise that decides first.
+    seed : int
+        Which row of a group counts, and in which order groups are bet on.
+
+    Returns
+    -------
+    dict
+        JSON-ready: `status`, `promises` (`kind`, `promise`, `observed`, `low`, `high`, `level`, `asked`, `status`), `groups`,
+        `prompts`, `text`.
+    """
+    model = router.model
+    certificate = model.manifest.document["certificate"]
+    promised = [*certified(certificate, "regret"), *certified(certificate, "quality")]
+    asked = model.manifest.certificate.epsilon_for_regret(max_regret)
+    empty: dict[str, Any] = {"status": "untold", "promises": [], "groups": 0, "prompts": 0}
+    if certificate.get("void"):
+        return empty | {
+            "status": "void",
+            "text": f"The certificate is void already: {certificate['void']['why']}",
+        }
+    if asked is None and not promised:
+        return empty | {"text": "The certificate promises nothing, so there is nothing to check."}
+    missing = [name for name in model.names if name not in outcomes.ladder.names]
+    if missing:
+        text = f"The certificate cannot be checked: {', '.join(missing)} is no tier of the new ladder."
+        return empty | {"text": text}
+    columns = [outcomes.ladder.names.index(name) for name in model.names]
+    rows = np.flatnonzero(~np.isnan(outcomes.passed[:, columns]).any(axis=1))
+    if not len(rows):
+        return empty | {"text": "The certificate cannot be checked: no new prompt was tried on every tier."}
+    held = outcomes.take(rows)
+    check = _Check(held, columns, router, Scores(*(part[rows] for part in scores)), seed)
+    delta = float(certificate["delta"])
+    others = [row for row in promised if row.kind != "regret" or abs(row.loss - max_regret) > _SAME]
+    found = []
+    if asked is not None:
+        found.append(check.regret(max_regret, delta) | {"asked": True})
+    for row in others:
+        of_kind = check.regret if row.kind == "regret" else check.quality
+        found.append(of_kind(row.loss, delta / len(others)) | {"asked": False})
+    counts = {"groups": check.n_groups, "prompts": len(rows)}
+    return {"promises": found, **counts, **_judge(found, asked is not None, max_regret, check.n_groups)}
+
+
+def _judge(found: list[dict[str, Any]], certified: bool, max_regret: float, groups: int) -> dict[str, str]:
+    """Return the status of the whole, and why."""
+    void = [row for row in found if row["status"] == "void"]
+    on = f"on {groups:,} group{'' if groups == 1 else 's'} of new prompts"
+    if void:
+        worst = void[0]
+        said = _seen_words(worst)
+        more = (
+            f"; {len(void) - 1} more of its promises {'is' if len(void) == 2 else 'are'} broken"
+            if len(void) > 1
+            else ""
+        )
+        return {
+            "status": "void",
+            "text": f"The certificate is void: it promises that {_words(worst)}, and {on} {said}{more}.",
+        }
+    if not certified:
+        text = f"No promise of at most {percent(max_regret)} regret was certified, so all such requests go to the best tier; no other promise is shown broken {on}."
+        return {"status": "untold", "text": text}
+    first = found[0]
+    verb = "holds" if first["status"] == "holding" else "is neither broken nor proven again"
+    text = f"The promise that {_words(first)} {verb}: {on} {_seen_words(first)}."
+    return {"status": first["status"], "text": text}
+
+
+def _words(row: dict[str, Any]) -> str:
+    said = promise_words(row["kind"], row["promise"])
+    return said if row["kind"] == "regret" else f"the router {said}"
+
+
+def _seen_words(row: dict[str, Any]) -> str:
+    bounds = (
+        f"between {row['low']:.1%} and {row['high']:.1%}, each with {percent(1.0 - row['level'])} confidence"
+    )
+    seen = "did" if row["kind"] == "regret" else "was kept"
+    return f"{row['observed']:.1%} {seen}, {bounds}"
+
+
+class _Check:
+    """Complete rows with what the router decides for them under a policy."""
+
+    def __init__(self, held: Outcomes, columns: list[int], router: Router, scores: Scores, seed: int) -> None:
+        self._model = router.model
+        self._views = [read_prompt(prompt) for prompt in held.prompts]
+        self._outputs = [tuple(row) for row in np.column_stack(scores).tolist()]
+        self._passed = held.passed[:, columns] == 1.0
+        self._score = held.score[:, columns].astype(np.float64)
+        self._groups = held.groups
+        self._reference = router.manifest.defaults.reference
+        rng = np.random.default_rng(seed)
+        shuffled = rng.permutation(len(held))
+        _, first = np.unique(group_numbers(held.groups)[shuffled], return_index=True)
+        self._drawn = shuffled[first]
+        self.n_groups = len(first)
+        self._order = rng.permutation(self.n_groups)
+
+    def regret(self, promise: float, level: float) -> dict[str, Any]:
+        chosen = self._choose(Policy(max_regret=promise))[self._drawn]
+        passed = self._passed[self._drawn]
+        best, own = passed[:, self._reference], passed[np.arange(len(chosen)), chosen]
+        failures, n = int((best & ~own).sum()), self.n_groups
+        low = float(beta.ppf(level, failures, n - failures + 1)) if failures else 0.0
+        high = float(upper_bound(failures, n, level))
+        status = "void" if low > promise else "holding" if high <= promise else "unproven"
+        return _row("regret", promise, failures / n, low, high, level, status)
+
+    def quality(self, loss: float, level: float) -> dict[str, Any]:
+        chosen = self._choose(Policy(min_quality=round(1.0 - loss, 6)))
+        scores = np.stack(
+            [self._score[np.arange(len(chosen)), chosen], self._score[:, self._reference]], axis=1
+        )
+        own, best = group_means(scores, self._groups)[self._order].T
+        share = 1.0 - loss
+
+        def keeps(at: float) -> bool:
+            return bool(betting_holds((own - at * best)[:, None], -max(at, _SAME), level)[0])
+
+        def falls_short(at: float) -> bool:
+            return bool(betting_holds((at * best - own)[:, None] / max(1.0, at), -1.0, level)[0])
+
+        low, high = _greatest(keeps, 0.0, 1.5), 1.5 - _greatest(lambda at: falls_short(1.5 - at), 0.0, 1.5)
+        status = "void" if falls_short(share) else "holding" if keeps(share) else "unproven"
+        mean = float(best.mean())
+        observed = float(own.mean()) / mean if mean > 0.0 else 1.0
+        return _row("quality", loss, observed, low, high, level, status)
+
+    def _choose(self, policy: Policy) -> NDArray[np.intp]:
+        resolved = self._model.resolve(policy)
+        decide = self._model.decide
+        chosen = [
+            decide(view, said, resolved).index for view, said in zip(self._views, self._outputs, strict=True)
+        ]
+        return np.array(chosen, dtype=np.intp)
+
+
+def _greatest(holds: Callable[[float], bool], low: float, high: float) -> float:
+    """Return the greatest value of a range at which something holds that holds below, by halving; `low` if nowhere."""
+    for _ in range(_STEPS):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
+
+
+def _row(
+    kind: str, promise: float, observed: float, low: float, high: float, level: float, status: str
+) -> dict[str, Any]:
+    return {
+        "kind": kind, "promise": promise, "observed": observed, "low": low, "high": high, "level": level, "status": status,
+    }  # fmt: skip
