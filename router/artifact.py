@@ -12,6 +12,8 @@ import hashlib
 import json
 import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from router.extractor import Extractor
 from router.lexicon import LEXICON_FILE, Lexicon
 from router.manifest import Manifest, parse_manifest
 from router.prompt import read_prompt
+from router.registry import fetch, is_registered
 from router.scorer import Scorer
 
 __all__ = [
@@ -32,6 +35,8 @@ __all__ = [
     "MODEL_FILE",
     "MODEL_VARIABLE",
     "find_artifact",
+    "hold_artifact",
+    "name_place",
     "open_artifact",
     "read_golden",
     "read_manifest",
@@ -49,27 +54,28 @@ GOLDEN_TOLERANCE = 1e-4
 
 
 def find_artifact(location: str | os.PathLike[str] | None = None) -> Path:
-    """Return the folder of an artefact.
+    """Return the folder of an artefact that lies on this machine.
 
     Parameters
     ----------
     location : str or path, optional
-        A folder, or an MLflow model address such as "models:/tierwise@champion". By default what
-        $TIERWISE_MODEL names, else the packaged default.
+        A folder. By default what $TIERWISE_MODEL names, else the packaged default.
 
     Raises
     ------
     ArtifactError
         There is no artefact there; the message lists the paths that were tried.
     ConfigError
-        An MLflow address was given and MLflow is not installed.
+        It is an address in MLflow's registry, and a folder is needed.
     """
-    named = os.fspath(location) if location is not None else os.environ.get(MODEL_VARIABLE) or None
-    if named is not None and named.startswith("models:/"):
-        return _fetch_registered(named)
+    named = name_place(location)
     if named is not None:
         tried = [Path(named)]
         source = "" if location is not None else f" (from ${MODEL_VARIABLE})"
+        if is_registered(named):
+            raise ConfigError(
+                f"{named}{source}: expected a folder, found an address in a registry; fetch it, and name its folder"
+            )
     else:
         package = Path(__file__).resolve().parent
         # A wheel carries the default inside the package; an editable install sees the checkout's.
@@ -84,29 +90,44 @@ def find_artifact(location: str | os.PathLike[str] | None = None) -> Path:
     )
 
 
+def name_place(location: str | os.PathLike[str] | None = None) -> str | None:
+    """Return the place that is meant: as given, else what $TIERWISE_MODEL names; None is the packaged default."""
+    return os.fspath(location) if location is not None else os.environ.get(MODEL_VARIABLE) or None
+
+
+@contextmanager
+def hold_artifact(location: str | os.PathLike[str] | None = None) -> Iterator[Path]:
+    """Yield the folder of an artefact, which is there until the end of the block; opened, it needs none.
+
+    Parameters
+    ----------
+    location : str or path, optional
+        A folder, or an MLflow model address such as "models:/tierwise@champion". By default what
+        $TIERWISE_MODEL names, else the packaged default.
+
+    Raises
+    ------
+    ArtifactError
+        As `find_artifact`; or the registry cannot be reached, or has no such model.
+    ConfigError
+        An MLflow address was given and MLflow is not installed.
+    """
+    named = name_place(location)
+    if named is not None and is_registered(named):
+        with fetch(named, MANIFEST_FILE) as folder:
+            try:
+                yield folder
+            except ArtifactError as error:  # the folder is gone when people read this
+                raise ArtifactError(str(error).replace(str(folder), named)) from error
+    else:
+        yield find_artifact(location)
+
+
 def _holds_manifest(folder: Path) -> bool:
     try:
         return (folder / MANIFEST_FILE).is_file()
     except OSError:  # before Python 3.14: a name too long, or a folder that may not be read
         return False
-
-
-def _fetch_registered(address: str) -> Path:
-    try:
-        import mlflow.artifacts
-        from mlflow.exceptions import MlflowException
-    except ImportError:
-        raise ConfigError(f"{address} needs MLflow: pip install 'tierwise[train]'") from None
-    try:
-        root = Path(mlflow.artifacts.download_artifacts(artifact_uri=address))
-    except (MlflowException, OSError) as error:
-        raise ArtifactError(f"{address}: cannot be fetched from the registry: {error}") from error
-    found = sorted(root.rglob(MANIFEST_FILE))
-    if not found:
-        raise ArtifactError(
-            f"{address}: the registered model holds no {MANIFEST_FILE}; register a tierwise artefact"
-        )
-    return found[0].parent
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -149,6 +149,10 @@ def _add_serve_options(command: argparse.ArgumentParser) -> None:
         help="seconds to go on serving while not ready, when stopped (default: 0)",
     )  # fmt: skip
     running.add_argument(
+        "--watch", type=float, nargs="?", const=10.0, metavar="SECONDS",
+        help="look so often whether the model's place has another one, and take it over; on its own: every 10",
+    )  # fmt: skip
+    running.add_argument(
         "--log", choices=("auto", "json", "text", "off"), default="auto",
         help="a line per request on standard error; off keeps other events (default: text on a terminal, else json)",
     )  # fmt: skip
@@ -259,19 +263,20 @@ _EXPLANATIONS = {
     "context": "the prompt is too long for the tier preferred",
     "capability": "the tier preferred lacks what the call needs",
     "novel": "unlike the prompts that the model knows",
-    "uncertified": "what was asked for is not certified",
+    "uncertified": "what was asked for is not certified, or the certificate is void",
     "empty": "there is nothing to read",
 }
 
 
 def _inspect(options: argparse.Namespace) -> str:
-    from router.artifact import find_artifact, open_artifact
+    from router.artifact import hold_artifact, name_place, open_artifact
+    from router.inspection import describe
+    from router.registry import is_registered
 
-    folder = find_artifact(options.model)
-    manifest, _, _ = open_artifact(folder)
+    with hold_artifact(options.model) as folder:
+        manifest, _, _ = open_artifact(folder)
+        size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
     if options.json:
         return json.dumps(manifest.document)
-    from router.inspection import describe
-
-    size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
-    return describe(manifest, str(folder), size)
+    place = name_place(options.model)
+    return describe(manifest, place if place and is_registered(place) else str(folder), size)

@@ -35,7 +35,7 @@ class Reason(StrEnum):
     NOVEL = "novel"
     """The prompt is unlike what the model was fitted on."""
     UNCERTIFIED = "uncertified"
-    """What was asked for is no promise that the model's certificate holds."""
+    """What was asked for is no promise that the model's certificate holds, or the certificate is void."""
     EMPTY = "empty"
     """There is nothing to read."""
 

@@ -18,6 +18,7 @@ from router.promise import (
     preset_rows,
     saving_words,
     slice_row,
+    void_words,
     whole,
 )
 
@@ -38,12 +39,15 @@ def describe(manifest: Manifest, folder: str, n_bytes: int) -> str:
         Size of the folder.
     """
     document = manifest.document
+    reference = manifest.ladder.names[manifest.defaults.reference]
+    void = void_words(document["certificate"], _plain(reference))
     sections = [
         f"{document.get('name', 'model')} {manifest.model_id}, fitted {str(document.get('created', ''))[:10]}\n"
         f"{folder}: {n_bytes / 1e6:.1f} MB, {len(manifest.files)} files, hashes and golden scores verified",
+        "\n".join(_wrap(void)),
         _tiers(manifest),
         _data(document),
-        *_certificate(manifest),
+        *([] if void else _certificate(manifest)),
         _metrics(document),
     ]
     return "\n\n".join(section for section in sections if section)
@@ -167,7 +171,10 @@ def _metrics(document: dict[str, Any]) -> str:
         return ""
     widths = [2 + max(len(row[i]) for row in rows) for i in (1, 2, 3)]
     names = max(1, min(max(columns(row[0]) for row in rows), WIDTH - 2 - sum(widths)))
-    lines = ["Held-out test part, asked for nothing, against the best tier for all, with 95% intervals"]
+    when = ", before the certificate was void" if document["certificate"].get("void") else ""
+    lines = [
+        f"Held-out test part, asked for nothing, against the best tier for all, with 95% intervals{when}"
+    ]
     for name, *cells in rows:
         shown = "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
         lines.append(f"  {_fit(name, names)}{shown}")

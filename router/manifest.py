@@ -6,16 +6,18 @@ metrics, reference statistics, versions) stays readable in `document`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 from router.costs import CostModel
 from router.errors import ArtifactError, ConfigError
 from router.rule import Loss
 from router.tiers import Ladder, parse_tiers
 
-__all__ = ["SCHEMA", "Certificate", "Defaults", "Manifest", "parse_manifest"]
+__all__ = ["SCHEMA", "Certificate", "Defaults", "Manifest", "Void", "is_date", "parse_manifest"]
 
 SCHEMA = 2
 """Version of the manifest's form; an artefact of another one is refused."""
@@ -25,6 +27,21 @@ _SAME = 1e-9  # 0.3 - 0.25 is not quite 0.05, and asks for the same promise
 
 Rows = tuple[tuple[float, float], ...]
 """What is promised, and the epsilon that it is promised at."""
+
+
+class Void(NamedTuple):
+    """That a certificate no longer holds: new outcomes have contradicted it.
+
+    Attributes
+    ----------
+    date : str
+        Since when, YYYY-MM-DD.
+    why : str
+        What was found, in a sentence.
+    """
+
+    date: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +60,8 @@ class Certificate:
         Chance that a promise is wrong.
     n : int
         Groups on the calibration split.
+    void : Void or None
+        Set where nothing of this holds any more; then every decision is for the reference tier, whatever is asked.
     """
 
     regret: Rows = ()
@@ -50,6 +69,7 @@ class Certificate:
     slices: dict[str, Rows] = field(default_factory=dict)
     delta: float = 0.05
     n: int = 0
+    void: Void | None = None
 
     def epsilon_for_regret(self, most: float, within: str | None = None) -> float | None:
         """Return the most permissive epsilon certified for this regret, in all or within a slice, or None. Pure."""
@@ -188,7 +208,30 @@ def _certificate(document: dict[str, Any]) -> Certificate:
         slices={_text(part["name"]): _rows(part["table"], "alpha") for part in document["slices"]},
         delta=_share(document["delta"]),
         n=int(document["n"]),
+        void=_void(document.get("void")),
     )
+
+
+def _void(document: object) -> Void | None:
+    """Return what is said of a void certificate; a certificate that says nothing holds."""
+    if document is None:
+        return None
+    if not isinstance(document, Mapping):
+        raise ValueError(f"void is an object with date and why; found {document!r}")
+    since, why = _text(document["date"]), _text(document["why"])
+    if not is_date(since):
+        raise ValueError(f"void has a date such as 2026-01-31; found {since!r}")
+    if why.isspace():
+        raise ValueError("void says why; found blanks")
+    return Void(since, why)
+
+
+def is_date(text: str) -> bool:
+    """Return whether text is a day, YYYY-MM-DD. Pure."""
+    try:
+        return date.fromisoformat(text).isoformat() == text  # it reads other forms, too
+    except ValueError:
+        return False
 
 
 def _rows(table: list[dict[str, Any]], promise: str) -> Rows:

@@ -146,14 +146,15 @@ class Model:
             loss, epsilon = Loss.QUALITY, defaults.epsilon_for_budget(policy.budget)
         elif epsilon is None:
             loss, epsilon = defaults.loss, defaults.epsilon
-        overspent = epsilon is None and policy.budget is not None
+        is_void = certificate.void is not None  # then nothing is known of what a choice would lose
+        overspent = epsilon is None and policy.budget is not None and not is_void
         return Resolved(
             loss,
             min(_FRUGAL if overspent else epsilon or 0.0, _FRUGAL) / defaults.unit_usd,
             bounds,
             policy.max_cost_usd,
             frozenset(policy.needs),
-            Reason.UNCERTIFIED if epsilon is None and not overspent else None,
+            Reason.UNCERTIFIED if is_void or (epsilon is None and not overspent) else None,
             overspent,
         )
 

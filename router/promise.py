@@ -10,7 +10,7 @@ from router.policy import PRESETS
 
 __all__ = [
     "READABLE", "Certified", "best_words", "certified", "default_words", "dominance_words", "is_default", "laxest", "missing_words", "percent",
-    "preset_rows", "promise_words", "saving_words", "slice_row", "whole",
+    "preset_rows", "promise_words", "saving_words", "slice_row", "void_words", "whole",
 ]  # fmt: skip
 
 READABLE = (0.01, 0.02, 0.03, 0.05, 0.075, 0.10, 0.15, 0.20)
@@ -141,6 +141,19 @@ def missing_words(certificate: Mapping[str, Any]) -> str:
     return (
         f"Not certified, for want of calibration groups ({certificate['n']:,} here; needed at the least, if nothing goes "
         f"wrong): {', '.join(said)}."
+    )
+
+
+def void_words(certificate: Mapping[str, Any], reference: str) -> str:
+    """Return what is to be said, before anything else, of a void certificate; "" where it holds. Pure."""
+    void = certificate.get("void")
+    if void is None:
+        return ""
+    why = " ".join(str(void["why"]).split()).rstrip(".")
+    return (
+        f"CERTIFICATE VOID since {void['date']}: {why}. No promise of this model holds. Every request goes to {reference}, the "
+        "best tier, or as near to it as its policy and needs permit, whatever it asks for, with the reason uncertified, "
+        "until another model takes this one's place."
     )
 
 

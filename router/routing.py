@@ -210,9 +210,10 @@ def _read_prompts(prompts: Sequence[Prompt]) -> list[PromptView]:
 
 
 def _open(location: str | os.PathLike[str] | None) -> tuple[Manifest, Extractor, Scorer]:
-    from router.artifact import find_artifact, open_artifact  # onnxruntime only when a model is loaded
+    from router.artifact import hold_artifact, open_artifact  # onnxruntime only when a model is loaded
 
-    return open_artifact(find_artifact(location))
+    with hold_artifact(location) as folder:
+        return open_artifact(folder)
 
 
 _default: Router | None = None

@@ -55,7 +55,7 @@ class Served:
 
     def events(self, name: str | None = None) -> list[dict[str, Any]]:
         """Return the lines of a JSON log, of one event if it is named."""
-        found = [json.loads(line) for line in self.log.split("\n") if line]
+        found = [json.loads(line) for line in self.log.split("\n")[:-1] if line]  # the last is being written
         return [event for event in found if name in (None, event["event"])]
 
     def stop(self, number: int = signal.SIGTERM) -> int:

@@ -13,10 +13,15 @@ from router.promise import (
     preset_rows,
     promise_words,
     slice_row,
+    void_words,
     whole,
 )
 
-__all__ = ["render_card"]
+__all__ = ["render_card", "render_voided"]
+
+_GENERATED = "Everything below is generated from `manifest.json`."
+_TIERS = "\n\n## Tiers\n"
+_WARNING = "> **CERTIFICATE VOID"
 
 
 def render_card(manifest: dict[str, Any], notes: str = "") -> str:
@@ -32,7 +37,8 @@ def render_card(manifest: dict[str, Any], notes: str = "") -> str:
     sections = [
         f"# {manifest['name']}",
         f"Model `{manifest['model_id']}`, fitted {manifest['created'][:10]} with tierwise "
-        f"{manifest['versions']['tierwise']}. Everything below is generated from `manifest.json`.",
+        f"{manifest['versions']['tierwise']}. {_GENERATED}",
+        *_void(manifest),
         *([notes.strip()] if notes.strip() else []),
         _tiers(manifest),
         _data(manifest),
@@ -41,6 +47,35 @@ def render_card(manifest: dict[str, Any], notes: str = "") -> str:
         _metrics(manifest),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def render_voided(manifest: dict[str, Any], original: str) -> str:
+    """Return the card of a copy whose certificate is void. Pure.
+
+    Parameters
+    ----------
+    manifest : dict
+        The copy's, with `certificate.void`.
+    original : str
+        The card of what was copied. One that `render_card` made is made anew, with its notes; any other stays, below the
+        warning.
+    """
+    if f"{_GENERATED}\n\n" in original and _TIERS in original:
+        below = original.partition(_GENERATED)[2]
+        return render_card(manifest, _without_warning(below.partition(_TIERS)[0].strip()))
+    return "\n\n".join([*_void(manifest), _without_warning(original)])
+
+
+def _without_warning(text: str) -> str:
+    """Return Markdown without the warning that it begins with, if it does."""
+    return text.partition("\n\n")[2].lstrip("\n") if text.startswith(_WARNING) else text
+
+
+def _void(manifest: dict[str, Any]) -> list[str]:
+    """Return the paragraph that says that the certificate is void, or nothing."""
+    said = void_words(manifest["certificate"], manifest["decision"]["reference"])
+    head, _, rest = said.partition(": ")
+    return [f"> **{head}:** {rest}"] if said else []
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:
@@ -105,6 +140,8 @@ def _certificate(manifest: dict[str, Any]) -> str:
     certificate, decision = manifest["certificate"], manifest["decision"]
     tiers = [tier["name"] for tier in manifest["tiers"]["tier"]]
     reference = decision["reference"]
+    if void := _void(manifest):
+        return "\n\n".join(["## Certificate", *void])
     regret, quality = certified(certificate, "regret"), certified(certificate, "quality")
     notes = [dominance_words(decision, tiers), missing_words(certificate), default_words(decision, reference)]
     notes.append(

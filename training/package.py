@@ -7,6 +7,7 @@ loader that serving uses, and then renamed into place. A crash at any point leav
 from __future__ import annotations
 
 import ctypes
+import errno
 import gzip
 import hashlib
 import json
@@ -14,7 +15,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from router.embedding import EMBEDDING_FILES
 from router.lexicon import LEXICON_FILE
 from router.prompt import Prompt
 
-__all__ = ["CARD_FILE", "check_target", "model_id_of", "write_artifact"]
+__all__ = ["CARD_FILE", "check_target", "model_id_of", "publish", "seal", "write_artifact", "write_aside"]
 
 CARD_FILE = "MODEL_CARD.md"
 
@@ -109,63 +110,126 @@ def write_artifact(
     ConfigError
         The folder cannot be written, for want of room or of rights; what was there stays.
     """
+
+    def fill(work: Path) -> dict[str, Any]:
+        deciding = [MODEL_FILE, *EMBEDDING_FILES, GOLDEN_FILE]
+        if lexicon is not None:
+            np.save(work / LEXICON_FILE, lexicon, allow_pickle=False)
+            deciding.append(LEXICON_FILE)
+        (work / MODEL_FILE).write_bytes(model)
+        for name in EMBEDDING_FILES:
+            shutil.copyfile(embedding / name, work / name)
+        lines = [
+            json.dumps({"prompt": prompt, "p_pass": [round(float(p), 7) for p in row]}, ensure_ascii=True)
+            for prompt, row in golden
+        ]
+        # Without a time in its header, the same lines are the same bytes.
+        (work / GOLDEN_FILE).write_bytes(gzip.compress("\n".join(lines).encode(), mtime=0))
+        return seal(work, manifest, deciding, card)
+
+    return write_aside(out, fill)
+
+
+def write_aside(out: Path, fill: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    """Have an artefact written to a folder beside its place, verify it there, and publish it.
+
+    Parameters
+    ----------
+    fill : callable
+        Writes the artefact to the folder that it is given, and returns the manifest.
+
+    Returns
+    -------
+    dict
+        The manifest as written.
+
+    Raises
+    ------
+    ArtifactError
+        Serving would refuse it; nothing is published.
+    ConfigError
+        The folder cannot be written, for want of room or of rights; what was there stays.
+    """
     target = _folder_itself(out)
     try:
         work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         try:
-            document = _fill(work, model, embedding, lexicon, golden, manifest, card)
+            document = fill(work)
             open_artifact(work)  # what serving would refuse is never published
-            work.chmod(0o755)
-            _swap(work, target)
+            publish(work, out)
         finally:
             shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
-        raise ConfigError(
-            f"--out {out}: cannot be written ({error.strerror}); make room or name another folder"
-        ) from error
+        raise _not_written(out, error) from error
     return document
 
 
-def _fill(
-    work: Path,
-    model: bytes,
-    embedding: Path,
-    lexicon: NDArray[np.float32] | None,
-    golden: list[tuple[Prompt, NDArray[np.float32]]],
-    manifest: dict[str, Any],
-    card: Callable[[dict[str, Any]], str],
+def _not_written(out: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"{out}: cannot be written ({error.strerror}); make room or name another folder")
+
+
+def seal(
+    work: Path, manifest: dict[str, Any], deciding: Sequence[str], card: Callable[[dict[str, Any]], str]
 ) -> dict[str, Any]:
-    deciding = [MODEL_FILE, *EMBEDDING_FILES, GOLDEN_FILE]
-    if lexicon is not None:
-        np.save(work / LEXICON_FILE, lexicon, allow_pickle=False)
-        deciding.append(LEXICON_FILE)
-    (work / MODEL_FILE).write_bytes(model)
-    for name in EMBEDDING_FILES:
-        shutil.copyfile(embedding / name, work / name)
-    lines = [
-        json.dumps({"prompt": prompt, "p_pass": [round(float(p), 7) for p in row]}, ensure_ascii=True)
-        for prompt, row in golden
-    ]
-    # Without a time in its header, the same lines are the same bytes.
-    (work / GOLDEN_FILE).write_bytes(gzip.compress("\n".join(lines).encode(), mtime=0))
-    document = {
-        **manifest,
-        "files": {name: sha256_of(work / name) for name in deciding},
-    }
+    """Write the card and the manifest of the files that lie in a folder, and return the manifest.
+
+    Parameters
+    ----------
+    manifest : dict
+        Everything but `files`.
+    deciding : names
+        The artefact's files, but for the card.
+    card : callable
+        From the manifest to the text of the model card.
+    """
+    document = {**manifest, "files": {name: sha256_of(work / name) for name in deciding}}
     (work / CARD_FILE).write_text(card(document), encoding="utf-8")
     document["files"][CARD_FILE] = sha256_of(work / CARD_FILE)
     (work / MANIFEST_FILE).write_text(
         json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8"
     )
-    # On disk before the rename, so that a power cut cannot leave the name of a file without its content.
-    for path in work.iterdir():
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
     return document
+
+
+def publish(work: Path, out: Path) -> None:
+    """Put a finished folder in place of another, or where there is none, in one step; what was there is deleted.
+
+    A crash at any point leaves the old folder or the new one, whole; at worst a hidden folder stays beside it.
+
+    Parameters
+    ----------
+    work : Path
+        The new folder, on the same file system as `out`, such as one made beside it. It is gone afterwards.
+    out : Path
+        Its place: a folder, an empty one, or nothing. Of a link, the folder that it names is replaced.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be put there, for want of rights; what was there stays, and so does `work`.
+    """
+    target = _folder_itself(out)
+    try:
+        work.chmod(0o755)  # one made for temporary files is its owner's only
+        _flush(work)
+        _swap(work, target)
+    except OSError as error:
+        raise _not_written(out, error) from error
+    shutil.rmtree(work, ignore_errors=True)  # what was there before
+
+
+def _flush(work: Path) -> None:
+    """Have a folder's files on disk, so that a power cut cannot leave the name of one without its content."""
+    for path in work.rglob("*"):
+        if path.is_file():
+            with path.open("rb+" if os.name == "nt" else "rb") as file:
+                os.fsync(file.fileno())
 
 
 def _swap(work: Path, out: Path) -> None:
     """Put the new folder in place of the old one, which ends up in `work` or is deleted."""
+    if out.is_file():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(out))
     if not out.exists() or not any(out.iterdir()):
         work.replace(out)
         return

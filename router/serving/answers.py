@@ -128,7 +128,10 @@ class ModelAnswer(BaseModel):
 
     model_id: str
     tiers: list[dict[str, Any]]
-    certificate: dict[str, Any]
+    certificate: dict[str, Any] = Field(
+        description="What is promised. Where it has `void`, an object with `date` and `why`, nothing is, and every decision is "
+        "for the best tier, or as near to it as the policy and the request permit."
+    )
     policy: dict[str, Any] = Field(
         description="The service's default: what holds where a request states no policy. Empty where it is the model's own."
     )

@@ -1,6 +1,6 @@
 """What a worker and the process that looks after it say to one another: JSON through a pipe.
 
-The supervisor says `ask` where a signal wants a reload, `prepare`, `commit`, `forget`, and `reloaded` or `refused` to
+The supervisor says `ask` where a signal or a watch wants a reload, `prepare`, `commit`, `forget`, and `reloaded` or `refused` to
 whoever asked; a worker says `ready`, `failed`,
 `reload`, `prepared`, `unprepared` and `committed`.
 """
@@ -99,7 +99,7 @@ class Channel:
     def _obey(self, service: Service, message: Message) -> None:
         match message["say"]:
             case "ask":
-                self._begin(service.reload_quietly())
+                self._begin(service.reload_quietly(once=message["once"]))
             case "prepare":
                 self._begin(self._prepare(service))
             case "commit":

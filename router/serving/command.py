@@ -7,15 +7,25 @@ import os
 import sys
 from dataclasses import fields
 
-from router.artifact import MODEL_VARIABLE, find_artifact
+from router.artifact import find_artifact, name_place
 from router.errors import ConfigError
 from router.policy import read_policy
+from router.registry import is_registered
 from router.serving.limits import Limits
 from router.serving.process import serve
 from router.serving.settings import Settings, bind, read_access
 from router.serving.workers import serve_with_workers
 
 __all__ = ["run"]
+
+_MLFLOW = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # of 7, which take minutes to say that a registry cannot be reached
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # the log is for machines
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # a service tells no one what it does
+}
+"""What a service wants of MLflow where its environment says nothing."""
 
 
 def run(options: argparse.Namespace) -> None:
@@ -47,10 +57,13 @@ def run(options: argparse.Namespace) -> None:
         log=log,
         log_prompts=options.log_prompts,
         origins=tuple(options.cors_origin),
+        watch=options.watch,
     )
     read_access(settings)
-    named = options.model or os.environ.get(MODEL_VARIABLE) or ""
-    if not named.startswith("models:/"):
+    if is_registered(name_place(options.model)):
+        for name, value in _MLFLOW.items():
+            os.environ.setdefault(name, value)
+    else:
         find_artifact(options.model)  # a typo in a path is told before anything starts
     with bind(settings) as listener:
         if settings.workers > 1:

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from functools import partial
 
 import uvicorn
 from starlette.middleware.cors import CORSMiddleware
@@ -24,6 +25,7 @@ from router.serving.metrics import Metrics
 from router.serving.protocol import BoundedProtocol, bounded_protocol
 from router.serving.service import Service
 from router.serving.settings import Settings, read_access
+from router.serving.watch import Watch, place_of
 
 __all__ = ["serve", "tell_listening", "terminal_is_gone"]
 
@@ -121,6 +123,9 @@ async def _serve(
     early: list[int],
 ) -> None:
     log = service.log
+    # Where there are several workers, the process that looks after them watches.
+    seconds = settings.watch if channel is None else None
+    watch = None if seconds is None else Watch(place_of(settings.model), seconds, log)
     stopping: list[asyncio.Task[None]] = []
 
     async def stop() -> None:
@@ -140,13 +145,25 @@ async def _serve(
     loop = asyncio.get_running_loop()
     background: set[asyncio.Task[None]] = set()
 
+    def begin_reload(*, once: bool) -> None:
+        task = asyncio.ensure_future(service.reload_quietly(once=once))
+        background.add(task)
+        task.add_done_callback(background.discard)
+
     def on_hangup() -> None:
         if terminal_is_gone():
             on_stop()
-            return
-        task = asyncio.ensure_future(service.reload_quietly())
-        background.add(task)
-        task.add_done_callback(background.discard)
+        else:
+            begin_reload(once=False)
+
+    def on_change() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(partial(begin_reload, once=True))
+
+    async def load() -> None:
+        if watch is not None:
+            await asyncio.to_thread(watch.begin)
+        await service.load()
 
     handlers = {signal.SIGTERM: on_stop}
     if channel is None:
@@ -158,7 +175,7 @@ async def _serve(
         loop.add_signal_handler(number, handler)
         if number in early:
             handler()
-    loading = asyncio.ensure_future(service.load())
+    loading = asyncio.ensure_future(load())
     if channel is not None and channel.is_late:  # the others are ready: let them have the requests until then
         await asyncio.wait((loading,))
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
@@ -180,7 +197,11 @@ async def _serve(
         channel.attach(service, on_stop)
     elif not stopping:
         tell_listening(log, settings, listener, service.model.model_id, keys=service.access.keys is not None)
+    if watch is not None:
+        watch.start(lambda: service.model.model_id, on_change)
     await serving
+    if watch is not None:
+        watch.stop()
     await asyncio.sleep(0)  # the last requests are recorded
     log.event("stopped", requests=server.server_state.total_requests)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
@@ -90,6 +89,7 @@ class Service:
         self._router: Router | None = None
         self._next: Router | None = None
         self._reloading = asyncio.Lock()
+        self._refusal = ""  # what was said last
 
     @property
     def model(self) -> Model:
@@ -181,8 +181,13 @@ class Service:
         """Drop the model prepared last."""
         self._next = None
 
-    async def reload(self) -> Reloaded:
+    async def reload(self, *, once: bool = False) -> Reloaded:
         """Replace the model in every worker, or in none.
+
+        Parameters
+        ----------
+        once : bool
+            Whether a refusal is logged only where it is not the same as the last.
 
         Raises
         ------
@@ -202,17 +207,30 @@ class Service:
                     reloaded = Reloaded(model_id, previous, 1)
             except RouterError as error:
                 self.metrics.count_reload("refused")
-                self.log.event("reload", outcome="refused", model_id=previous, detail=str(error))
+                if not (once and self._refusal == str(error)):
+                    self.log.event("reload", outcome="refused", model_id=previous, detail=str(error))
+                self._refusal = str(error)
                 raise Problem("model-refused", f"{error}; the old model {previous} serves on") from None
+        self._refusal = ""
         outcome = "unchanged" if reloaded.model_id == previous else "changed"
         self.metrics.count_reload(outcome)
         self.log.event("reload", outcome=outcome, model_id=reloaded.model_id, previous_model_id=previous)
         return reloaded
 
-    async def reload_quietly(self) -> None:
-        """Reload for a signal, which waits for no answer: the log has it."""
-        with contextlib.suppress(Problem):
-            await self.reload()
+    async def reload_quietly(self, *, once: bool = False) -> None:
+        """Reload for a signal or a watch, which wait for no answer: the log has it.
+
+        Parameters
+        ----------
+        once : bool
+            As for `reload`.
+        """
+        try:
+            await self.reload(once=once)
+        except Problem:
+            pass
+        except Exception as error:  # no one waits for it who could be told
+            self.log.failure("failure", error)
 
     def refresh_keys(self) -> None:
         """Read files of keys again if they have changed; a broken one leaves the old keys in place."""

@@ -45,6 +45,8 @@ class Settings:
         Whether the log holds prompts.
     origins : tuple of str
         Sites whose pages may ask (CORS).
+    watch : float or None
+        Seconds between looks at whether the model's place has another one; None never looks.
     """
 
     model: str | None = None
@@ -61,6 +63,7 @@ class Settings:
     log: str = "json"
     log_prompts: bool = False
     origins: tuple[str, ...] = ()
+    watch: float | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.workers <= 256:
@@ -70,6 +73,8 @@ class Settings:
         for flag, value in (("--drain-seconds", self.drain_seconds), ("--drain-delay", self.drain_delay)):
             if not 0 <= value < 1e9:
                 raise ConfigError(f"serve: {flag} is a number of seconds, 0 or more; found {value}")
+        if self.watch is not None and not 0 < self.watch < 1e6:
+            raise ConfigError(f"serve: --watch is a number of seconds above 0; found {self.watch}")
         for origin in self.origins:
             scheme, separator, rest = origin.partition("://")
             if scheme not in ("http", "https") or not separator or not rest or "/" in rest or "*" in rest:

@@ -25,6 +25,7 @@ from router.serving.log import Log
 from router.serving.metrics import MULTIPROCESS_VARIABLE, forget_process
 from router.serving.process import serve, tell_listening, terminal_is_gone
 from router.serving.settings import Settings, read_access
+from router.serving.watch import Watch, place_of
 
 __all__ = ["serve_with_workers"]
 
@@ -97,9 +98,15 @@ class _Supervisor:
         self._stopping_since: float | None = None
         self._signals: list[int] = []
         self._failure: RouterError | None = None
+        seconds = settings.watch
+        self._watch = None if seconds is None else Watch(place_of(settings.model), seconds, self._log)
+        self._is_reload_wanted = False  # by the watch's thread
+        self._waker: socket.socket | None = None
 
     def run(self) -> None:
         with self._catch_signals() as wakeup:
+            if self._watch is not None:
+                self._watch.begin()
             resource_tracker.ensure_running()  # the first worker would, and have interrupts let through again
             for _ in range(self._settings.workers):
                 self._start()
@@ -114,6 +121,7 @@ class _Supervisor:
                     elif pipes[ready] in self._workers:  # type: ignore[index]
                         self._hear(pipes[ready])  # type: ignore[index]
                 self._act_on_signals()
+                self._act_on_watch()
                 self._look_at_the_clock()
         if self._failure is not None:
             raise self._failure
@@ -128,6 +136,7 @@ class _Supervisor:
         caught = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         before = {number: signal.signal(number, lambda n, _: self._signals.append(n)) for number in caught}
         old = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        self._waker = writer
         try:
             yield reader
         finally:
@@ -225,6 +234,8 @@ class _Supervisor:
             self._model_id = worker.model_id
             tell_listening(self._log, self._settings, self._listener, worker.model_id, keys=self._has_keys)
             self._agree()
+            if self._watch is not None:
+                self._watch.start(lambda: self._model_id, self._want_reload)
 
     def _agree(self) -> None:
         """Have the model opened again where a worker that started later found another one in its place."""
@@ -233,10 +244,10 @@ class _Supervisor:
 
     # Reload: everyone prepares; then everyone commits, or everyone forgets.
 
-    def _ask(self) -> None:
+    def _ask(self, *, once: bool = False) -> None:
         """Let a worker ask for a reload, as if it had been asked itself; one of the model that is to go, if there is one."""
         ready = [worker for worker in self._workers if worker.is_ready]
-        self._tell(sorted(ready, key=lambda worker: worker.model_id != self._model_id)[:1], "ask")
+        self._tell(sorted(ready, key=lambda worker: worker.model_id != self._model_id)[:1], "ask", once=once)
 
     def _begin_reload(self, asker: _Worker) -> None:
         ready = {worker for worker in self._workers if worker.is_ready}
@@ -306,9 +317,25 @@ class _Supervisor:
             else:
                 self._stop()
 
+    def _want_reload(self) -> None:
+        """Wake up for a reload; called by the watch, in its thread."""
+        self._is_reload_wanted = True
+        with contextlib.suppress(
+            OSError
+        ):  # full, so there is something to wake up for; or this process is ending
+            assert self._waker is not None  # noqa: S101 - set before the watch is started
+            self._waker.send(b"\0")
+
+    def _act_on_watch(self) -> None:
+        if self._is_reload_wanted and self._reload is None and self._stopping_since is None:
+            self._ask(once=True)
+        self._is_reload_wanted = False  # where another reload is under way, the watch asks again
+
     def _stop(self) -> None:
         if self._stopping_since is None:
             self._stopping_since = time.monotonic()
+            if self._watch is not None:
+                self._watch.stop()
             self._starts.clear()
             if self._is_listening:
                 self._log.event("stopping", workers=len(self._workers))

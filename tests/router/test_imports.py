@@ -170,15 +170,15 @@ def test_the_modules_are_found() -> None:
 
 
 def test_one_module_imports_mlflow_in_each_package() -> None:
-    """The registry is reached from `router.artifact` at serving and from one module of training."""
+    """The registry is reached from `router.registry` at serving and from one module of training."""
     users: dict[str, list[str]] = {"router": [], "eval": [], "training": []}
     for path, _ in MODULES:
         if any(
             module.partition(".")[0] == "mlflow" for _, module in imports(path.read_text(encoding="utf-8"))
         ):
             users[path.relative_to(ROOT).parts[0]].append(path.name)
-    assert (["artifact.py"], []) == (users["router"], users["eval"])
-    assert 1 >= len(users["training"])
+    assert (["registry.py"], []) == (users["router"], users["eval"])
+    assert [] == [name for name in users["training"] if not name.startswith("tracking")]
 
 
 @pytest.mark.parametrize(

@@ -301,3 +301,33 @@ def test_what_is_missing_and_what_is_the_default_stand_apart() -> None:
     sections = said(document).split("\n\n")
     assert 1 == sum(section.startswith("Not certified, for want") for section in sections)
     assert 1 == sum(section.startswith("Asked for nothing, the router") for section in sections)
+
+
+def test_a_void_certificate_is_said_first_and_nothing_is_promised() -> None:
+    document = manifest()
+    whole = said(document)
+    document["certificate"]["void"] = {
+        "date": "2026-11-22",
+        "why": "9 of\n100 fail\x1b[2J where large passes.",
+    }
+    text = said(document)
+    lines = text.split("\n")
+    start = lines.index("") + 1
+    assert lines[start].startswith(
+        "CERTIFICATE VOID since 2026-11-22: 9 of 100 fail\ufffd[2J where large passes. No promise"
+    )
+    assert "Every request goes to large, the best tier" in " ".join(lines)
+    for promise in ("Fail where", "Kept of", "Presets", "Slices", "keeps the promise", "confidence"):
+        assert promise in whole
+        assert promise not in text
+    assert max(map(columns, lines)) <= 100
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda t: bool(t.strip())))
+@settings(max_examples=40, deadline=None)
+def test_no_reason_breaks_a_line_or_drives_a_terminal(why: str) -> None:
+    document = manifest()
+    document["certificate"]["void"] = {"date": "2026-11-22", "why": why}
+    for line in said(document).split("\n"):
+        assert 100 >= columns(line), line
+        assert all(c.isprintable() for c in line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router import ArtifactError
-from router.manifest import SCHEMA, Certificate, Defaults, Manifest, parse_manifest
+from router.manifest import SCHEMA, Certificate, Defaults, Manifest, Void, parse_manifest
 from router.rule import Loss
 
 REQUIRED = (
@@ -313,3 +314,38 @@ def test_an_empty_certificate_is_a_certificate(document: dict[str, Any]) -> None
     assert None is certificate.epsilon_for_regret(1.0)
     assert None is certificate.epsilon_for_quality(0.0)
     assert None is certificate.epsilon_for_regret(1.0, "task=sums")
+
+
+def test_a_certificate_holds_where_it_does_not_say_that_it_is_void(document: dict[str, Any]) -> None:
+    assert None is parse_manifest(document).certificate.void
+    assert None is parse_manifest(put(document, ("certificate", "void"), None)).certificate.void
+
+
+def test_a_void_certificate_says_since_when_and_why(document: dict[str, Any]) -> None:
+    said = {"date": "2026-01-31", "why": "9 of 100 fail."}
+    certificate = parse_manifest(put(document, ("certificate", "void"), said)).certificate
+    assert Void("2026-01-31", "9 of 100 fail.") == certificate.void
+    assert replace(parse_manifest(document).certificate, void=certificate.void) == certificate
+
+
+@pytest.mark.parametrize(
+    ("void", "words"),
+    [
+        (True, ["void is an object with date and why; found True"]),
+        ("2026-01-31", ["void is an object"]),
+        ([], ["void is an object"]),
+        ({}, ["'date' is missing"]),
+        ({"date": "2026-01-31"}, ["'why' is missing"]),
+        ({"date": "2026-01-31", "why": ""}, ["expected text, found ''"]),
+        ({"date": "2026-01-31", "why": " \n"}, ["void says why; found blanks"]),
+        ({"date": "2026-01-31", "why": 9}, ["expected text, found 9"]),
+        ({"date": "2026-02-30", "why": "it fails"}, ["a date such as 2026-01-31; found '2026-02-30'"]),
+        ({"date": "20260131", "why": "it fails"}, ["found '20260131'"]),
+        ({"date": 20260131, "why": "it fails"}, ["expected text, found 20260131"]),
+    ],
+    ids=str,
+)
+def test_what_is_said_of_a_void_certificate_is_checked(
+    document: dict[str, Any], void: Any, words: list[str]
+) -> None:
+    refuse(put(document, ("certificate", "void"), void), *words)

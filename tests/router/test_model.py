@@ -198,6 +198,58 @@ def test_a_service_without_spend_cannot_keep_any_budget(toy_artifact_copy: Path)
     assert ("small", Reason.COST) == (found.tier, found.reason)
 
 
+# A certificate that is void
+
+
+@pytest.fixture(scope="module", params=["large", "medium"])
+def voided(
+    request: pytest.FixtureRequest, toy_artifact: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Router:
+    folder = dominate(
+        Path(shutil.copytree(toy_artifact, tmp_path_factory.mktemp("void") / "toy")),
+        reference=request.param,
+        dominated=request.param != "large",
+    )
+    certificate = json.loads((folder / "manifest.json").read_bytes())["certificate"]
+    reseal(folder, certificate=certificate | {"void": {"date": "2026-01-31", "why": "it fails"}})
+    return Router.load(folder)
+
+
+@pytest.mark.parametrize("bounds", BOUNDS, ids=str)
+@pytest.mark.parametrize("policy", [*CERTIFIED, *UNCERTIFIED, *OVERSPENT], ids=lambda p: str(p.to_dict()))
+def test_of_a_void_certificate_everything_goes_to_the_reference_tier(
+    voided: Router, policy: Policy, bounds: dict[str, Any]
+) -> None:
+    asked = Policy(**policy.to_dict(), **bounds)
+    permitted, best = permitted_by(asked), voided.manifest.defaults.reference
+    for prompt, alone, many in zip(
+        PROMPTS,
+        [voided.route(prompt, asked) for prompt in PROMPTS],
+        voided.route_many(PROMPTS, asked),
+        strict=True,
+    ):
+        expected = best if best in permitted else permitted[-1]
+        reason = Reason.UNCERTIFIED if prompt.strip() else Reason.EMPTY
+        for decision in (alone, many):
+            assert (expected, reason) == (decision.index, decision.reason)
+
+
+def test_of_a_void_certificate_asking_for_nothing_asks_for_the_reference_tier(voided: Router) -> None:
+    best = voided.tiers[voided.manifest.defaults.reference].name
+    assert (best, Reason.UNCERTIFIED) == ((d := voided.route("hello")).tier, d.reason)
+    needed = voided.route("hello", needs=["json"])
+    assert ("large", Reason.UNCERTIFIED) == (needed.tier, needed.reason)
+    cheap = voided.route("hello", Policy(max_cost_usd=1e-4))
+    assert ("small", Reason.UNCERTIFIED) == (cheap.tier, cheap.reason)
+
+
+def test_a_void_certificate_changes_no_score(voided: Router, toy_router: Router) -> None:
+    for prompt in PROMPTS:
+        expected, found = toy_router.route(prompt, Policy(epsilon=0.5)), voided.route(prompt)
+        assert (expected.p_pass, expected.novelty) == (found.p_pass, found.novelty)
+        assert expected.tier_cost_usd == found.tier_cost_usd
+
+
 # A ladder whose dearest tier is not the best
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from replacing import write_second
 from served import serve
 from wire import Client
 
@@ -19,6 +20,12 @@ def server(toy_artifact: Path) -> Iterator[str]:
     """The address of a server with the limits that it has by default, and without keys."""
     with serve("--model", str(toy_artifact)) as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def second(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of other scores and other tiers than the toy artefact; not to be changed."""
+    return write_second(tmp_path_factory.mktemp("second") / "toy")
 
 
 @pytest.fixture

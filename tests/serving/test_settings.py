@@ -30,6 +30,7 @@ def _without_keys(monkeypatch: pytest.MonkeyPatch) -> None:
         ("port", [-1, 65536, 10**9]),
         ("drain_seconds", [-1.0, math.nan, math.inf, 1e9]),
         ("drain_delay", [-0.1, math.nan, math.inf]),
+        ("watch", [0.0, -1.0, math.nan, math.inf, 1e6]),
     ],
 )
 def test_numbers_have_bounds(option: str, values: list[Any]) -> None:
@@ -40,9 +41,11 @@ def test_numbers_have_bounds(option: str, values: list[Any]) -> None:
             Settings(**{option: value})
 
 
-@pytest.mark.parametrize("option", ["workers", "port", "drain_seconds", "drain_delay"])
+@pytest.mark.parametrize("option", ["workers", "port", "drain_seconds", "drain_delay", "watch"])
 def test_numbers_at_their_bounds(option: str) -> None:
-    for value in {"workers": (1, 256), "port": (0, 65535)}.get(option, (0.0, 0.5, 3600.0)):
+    for value in {"workers": (1, 256), "port": (0, 65535), "watch": (0.1, 86400.0)}.get(
+        option, (0.0, 0.5, 3600.0)
+    ):
         assert value == getattr(Settings(**{option: value}), option)  # type: ignore[arg-type]
 
 

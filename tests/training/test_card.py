@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from router.promise import certified, promise_words, whole
-from training.card import render_card
+from training.card import render_card, render_voided
 
 
 @pytest.fixture
@@ -191,3 +191,39 @@ def test_each_source_with_measurements_has_a_row(manifest: dict[str, Any]) -> No
 
 def test_the_same_manifest_is_the_same_card(manifest: dict[str, Any]) -> None:
     assert render_card(manifest) == render_card(copy.deepcopy(manifest))
+
+
+VOID = {"date": "2026-11-22", "why": "9 of 100 fail: more than 5% | of them"}
+WARNING = "> **CERTIFICATE VOID since 2026-11-22:** 9 of 100 fail: more than 5% | of them. No promise of this model holds."
+
+
+def test_a_void_certificate_is_said_at_the_top_and_in_its_section(manifest: dict[str, Any]) -> None:
+    promise(manifest)
+    manifest["certificate"]["void"] = VOID
+    card = render_card(manifest, "Some notes.")
+    assert_well_formed(card)
+    paragraphs = card.split("\n\n")
+    assert [True, False] == [paragraph.startswith(WARNING) for paragraph in paragraphs[2:4]]
+    assert "Some notes." == paragraphs[3]
+    section = card.partition("## Certificate\n\n")[2].partition("\n\n## ")[0]
+    assert paragraphs[2] == section
+    assert "keeps the promise" not in card
+
+
+@pytest.mark.parametrize(
+    "notes", ["", "What it is for.", "A heading\n\n### Of its own\n\n| a | b |\n| --- | --- |"]
+)
+def test_a_card_of_a_void_copy_keeps_the_notes(manifest: dict[str, Any], notes: str) -> None:
+    voided = copy.deepcopy(manifest)
+    voided["certificate"]["void"] = VOID
+    expected = render_card(voided, notes)
+    assert expected == render_voided(voided, render_card(manifest, notes))
+    assert expected == render_voided(voided, expected)  # void for the second time
+
+
+def test_a_card_that_someone_wrote_stays_below_the_warning(manifest: dict[str, Any]) -> None:
+    manifest["certificate"]["void"] = VOID
+    card = render_voided(manifest, "# Mine\n\nText.\n")
+    assert card.startswith(WARNING)
+    assert card.endswith("\n\n# Mine\n\nText.\n")
+    assert card == render_voided(manifest, card)

@@ -19,6 +19,7 @@ import pytest
 from router import ArtifactError, ConfigError, Router
 from router.artifact import read_golden, sha256_of
 from training.package import check_target, model_id_of, write_artifact
+from training.package import publish as put_in_place
 
 ROOT = Path(__file__).resolve().parents[2]
 Training = Callable[..., "subprocess.Popen[str]"]
@@ -289,6 +290,41 @@ def test_a_number_that_json_lacks_is_never_published(
     assert [] == list(tmp_path.iterdir())
 
 
+# Publishing a folder that is finished
+
+
+@pytest.mark.parametrize("before", ["nothing", "an empty folder", "another", "a link"])
+def test_a_finished_folder_takes_a_place(tmp_path: Path, before: str) -> None:
+    work, out, real = tmp_path / "work", tmp_path / "out", tmp_path / "real"
+    (work / "deeper").mkdir(parents=True, mode=0o700)
+    (work / "deeper" / "new").write_text("new", encoding="utf-8")
+    if before == "an empty folder":
+        out.mkdir()
+    elif before != "nothing":
+        place = real if before == "a link" else out
+        place.mkdir()
+        (place / "old").write_text("old", encoding="utf-8")
+        if before == "a link":
+            out.symlink_to(real)
+    put_in_place(work, out)
+    assert ["deeper"] == [path.name for path in out.iterdir()]
+    assert "new" == (out / "deeper" / "new").read_text(encoding="utf-8")
+    assert (before == "a link") == out.is_symlink()
+    assert 0o755 == out.stat().st_mode & 0o777
+    assert {"out", *(["real"] if before == "a link" else [])} == {path.name for path in tmp_path.iterdir()}
+
+
+def test_what_cannot_take_a_place_leaves_all_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "new").touch()
+    (tmp_path / "file").write_text("text", encoding="utf-8")
+    for out, why in ((tmp_path / "file", "Not a directory"), (tmp_path / "no" / "where", "No such file")):
+        with pytest.raises(ConfigError, match=rf"{out}: cannot be written \({why}.*\); make room or name"):
+            put_in_place(tmp_path / "work", out)
+        assert ["new"] == [path.name for path in (tmp_path / "work").iterdir()]
+    assert "text" == (tmp_path / "file").read_text(encoding="utf-8")
+
+
 # Targets
 
 
@@ -414,10 +450,7 @@ def test_a_parent_that_cannot_be_written_is_refused(toy_artifact: Path, tmp_path
     (tmp_path / "locked").chmod(0o755)
     refused, failed = done.stderr.splitlines()
     assert refused == "error: --out locked/model: locked is not writable; name another folder"
-    assert (
-        failed
-        == "--out locked/model: cannot be written (Permission denied); make room or name another folder"
-    )
+    assert failed == "locked/model: cannot be written (Permission denied); make room or name another folder"
     assert 6 == done.returncode
     assert before == contents(tmp_path / "locked" / "model")
 
