@@ -11,6 +11,14 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS: dict[str, Command] = {
     "fit": ("training.fit", "train", "from a history to an artefact"),
+    "retrain": (
+        "training.pipeline.retrain",
+        "train",
+        "retrain, compare with the champion, promote what is better",
+    ),
+    "promote": ("training.pipeline.promote", "train", "make a registered version the champion"),
+    "rollback": ("training.pipeline.rollback", "train", "make the previous champion the champion again"),
+    "history": ("training.pipeline.served", "train", "say who served when"),
     "distil": ("training.distil", "embed", "from a sentence encoder to the static embedding"),
     "prices": ("training.prices", "prices", "fill in a ladder's prices from the package genai-prices"),
     "synthetic": ("training.synthetic", "train", "write a synthetic history to try things on"),

@@ -4,7 +4,7 @@ Prompts come from a grammar of our own (training/synthetic_prompts.py); outcomes
 model of training/synthetic_model.py, so the true pass probability of every prompt and tier is known.
 Nothing here says anything about real models: their names begin with "synthetic-".
 
-`generate` is pure; `write_demo` and `run` write files.
+`generate` and `generate_period` are pure; `write_demo` and `run` write files.
 """
 
 from __future__ import annotations
@@ -13,19 +13,18 @@ import argparse
 import json
 import os
 import sys
-from bisect import bisect
-from collections.abc import Callable
-from itertools import accumulate
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
 from router.errors import ConfigError, RequestError
 from router.tiers import CHARS_PER_TOKEN
+from training.synthetic_conditions import STANDING, Conditions, add_background
 from training.synthetic_model import (
     FIRST_TOKEN_MS,
     GRADED,
@@ -51,6 +50,7 @@ __all__ = [
     "TIERS_TOML",
     "add_arguments",
     "generate",
+    "generate_period",
     "generate_with_truth",
     "run",
     "true_pass_probability",
@@ -66,10 +66,6 @@ WEEKS = 12
 """Prompts arrive uniformly over these weeks, from a Monday, in UTC."""
 BLOCK = 1000
 """Prompts per random stream: block b of seed s is the same whatever is generated after it."""
-
-
-_NAMES = tuple(FAMILIES)
-_SHARES = list(accumulate(share for share, _, _ in FAMILIES.values()))
 
 
 def generate(n_prompts: int, seed: int) -> pd.DataFrame:
@@ -109,35 +105,69 @@ def generate_with_truth(
     """
     if n_prompts < 1 or seed < 0:
         raise RequestError(f"expected n_prompts >= 1 and seed >= 0; found {n_prompts} and {seed}")
-    texts: list[Drawn] = []
-    families: list[str] = []
-    origins: list[int] = []
-    keys: list[str] = []
-    first_seen: dict[str, int] = {}
-    noise: list[dict[str, Floats]] = []
+    traffic = _Traffic()
     for start in tqdm(
         range(0, n_prompts, BLOCK), unit_scale=BLOCK, unit="prompts", disable=None if progress else True
     ):
-        streams = np.random.SeedSequence([seed, start // BLOCK]).spawn(2)
-        size = min(BLOCK, n_prompts - start)
-        noise.append(_draw_noise(np.random.default_rng(streams[0]), size))
+        traffic.draw_block([seed, start // BLOCK], min(BLOCK, n_prompts - start), STANDING)
+    return _tables(traffic, STANDING, START, WEEKS * 7, "")
+
+
+def generate_period(
+    n_prompts: int, seed: Sequence[int], conditions: Conditions, start: np.datetime64, days: int, mark: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return history and truth of a period under its own conditions, as `generate_with_truth`. Pure.
+
+    Parameters
+    ----------
+    n_prompts : int
+        One or more.
+    seed : sequence of int
+        Names the period's random streams: the same seed and conditions give the same tables.
+    conditions : Conditions
+        What holds in the period.
+    start, days : datetime64, int
+        When it begins, in UTC, and how long it is; prompts arrive uniformly over it.
+    mark : str
+        Put into the ids of its prompts, which else are numbered from zero.
+    """
+    traffic = _Traffic()
+    for first in range(0, n_prompts, BLOCK):
+        traffic.draw_block([*seed, first // BLOCK], min(BLOCK, n_prompts - first), conditions)
+    return _tables(traffic, conditions, start, days, mark)
+
+
+@dataclass
+class _Traffic:
+    """Prompts drawn so far, in order, and the noise of their outcomes."""
+
+    families: list[str] = field(default_factory=list)
+    texts: list[Drawn] = field(default_factory=list)
+    origins: list[int] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    noise: list[dict[str, Floats]] = field(default_factory=list)
+    first_seen: dict[str, int] = field(default_factory=dict)
+
+    def draw_block(self, seed: Sequence[int], size: int, conditions: Conditions) -> None:
+        """Draw `size` prompts more, BLOCK of them at most, from a random stream of their own."""
+        streams = np.random.SeedSequence(seed).spawn(2)
+        self.noise.append(_draw_noise(np.random.default_rng(streams[0]), size))
         slots = Slots(np.random.default_rng(streams[1]))
+        start = len(self.texts)
         for i in range(start, start + size):
             if i > start and slots.chance(NEAR_DUPLICATES):
                 source = slots.integer(start, i - 1)
-                family, drawn, origin = families[source], nearly_repeat(texts[source], slots), origins[source]
+                family, origin = self.families[source], self.origins[source]
+                drawn = nearly_repeat(self.texts[source], slots)
             else:
-                family = _NAMES[min(bisect(_SHARES, slots.unit()), len(_NAMES) - 1)]
-                drawn, origin = draw_prompt(family, slots), i
+                family, origin = conditions.draw_family(slots), i
+                drawn = add_background(draw_prompt(family, slots), conditions.background, slots)
             content = drawn.content
             key = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
-            origins.append(first_seen.setdefault(key, origin))
-            families.append(family)
-            texts.append(drawn)
-            keys.append(key)
-    return _tables(
-        families, texts, keys, np.array(origins), {k: np.concatenate([b[k] for b in noise]) for k in noise[0]}
-    )
+            self.origins.append(self.first_seen.setdefault(key, origin))
+            self.families.append(family)
+            self.texts.append(drawn)
+            self.keys.append(key)
 
 
 def _draw_noise(rng: np.random.Generator, size: int) -> dict[str, Floats]:
@@ -157,23 +187,22 @@ def _draw_noise(rng: np.random.Generator, size: int) -> dict[str, Floats]:
 
 
 def _tables(
-    families: list[str],
-    texts: list[Drawn],
-    keys: list[str],
-    origins: npt.NDArray[np.int_],
-    noise: dict[str, Floats],
+    traffic: _Traffic, conditions: Conditions, start: np.datetime64, days: int, mark: str
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Turn prompts and noise into the history and the truth."""
-    tiers = LADDER.tiers
-    ids = np.array([f"synthetic/{family}/{i:06d}" for i, family in enumerate(families)], dtype=object)
+    families, texts, keys = traffic.families, traffic.texts, traffic.keys
+    origins = np.array(traffic.origins)
+    noise = {name: np.concatenate([block[name] for block in traffic.noise]) for name in traffic.noise[0]}
+    tiers, gained = conditions.ladder.tiers, conditions.ability
+    ids = np.array([f"synthetic/{family}/{mark}{i:06d}" for i, family in enumerate(families)], dtype=object)
     characters = np.array([len(text_of(drawn.content)) for drawn in texts])
     steps, constraints = np.array([d.steps for d in texts]), np.array([d.constraints for d in texts])
     languages = [drawn.language for drawn in texts]
     visible = visible_difficulty(families, steps, constraints, characters, languages)
     latent = noise["latent"][origins]
     probability, shown = (
-        true_pass_probability(families, visible + latent),
-        visible_pass_probability(families, visible),
+        true_pass_probability(families, visible + latent, gained),
+        visible_pass_probability(families, visible, gained),
     )
 
     passed = noise["outcome"] < probability
@@ -186,7 +215,7 @@ def _tables(
     prices = np.array([(tier.input_usd_per_mtok, tier.output_usd_per_mtok) for tier in tiers])
     cost_usd = (input_tokens * prices[:, 0] + output_tokens * prices[:, 1]) / 1e6
     latency_ms = (FIRST_TOKEN_MS + 1000.0 * output_tokens / TOKENS_PER_S) * noise["latency"]
-    seconds = (noise["moment"] * WEEKS * 7 * 86400).astype("timedelta64[s]")
+    seconds = (noise["moment"] * days * 86400).astype("timedelta64[s]")
 
     observed = noise["seen"] >= UNOBSERVED
     observed[~observed.any(axis=1), -1] = True  # a prompt nobody answered would not be in a log
@@ -198,7 +227,7 @@ def _tables(
             "prompt": [key if plain else None for key, plain in zip(keys, is_text, strict=True)],
             "messages": [None if plain else key for key, plain in zip(keys, is_text, strict=True)],
             "group": ids[origins],
-            "timestamp": np.datetime_as_string(START + seconds, unit="s", timezone="UTC").astype(object),
+            "timestamp": np.datetime_as_string(start + seconds, unit="s", timezone="UTC").astype(object),
             "task": families,
             "feature": [FAMILIES[family][1] for family in families],
         }

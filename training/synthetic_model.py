@@ -23,7 +23,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from router.tiers import parse_tiers
+from router.tiers import CHARS_PER_TOKEN, Ladder, parse_tiers
 
 __all__ = [
     "ABILITY",
@@ -43,6 +43,7 @@ __all__ = [
     "UNOBSERVED",
     "VERBOSITY",
     "Floats",
+    "true_cost_usd",
     "true_pass_probability",
     "visible_difficulty",
     "visible_pass_probability",
@@ -202,7 +203,9 @@ def visible_difficulty(
     return difficulty
 
 
-def true_pass_probability(family: Sequence[str], difficulty: npt.ArrayLike) -> Floats:
+def true_pass_probability(
+    family: Sequence[str], difficulty: npt.ArrayLike, gained: npt.ArrayLike = 0.0
+) -> Floats:
     """Return the simulated P(pass) per tier. Pure.
 
     The response model in one line: (1 - lapse) x sigmoid(sharpness x (ability of the tier in the family - difficulty)).
@@ -213,6 +216,8 @@ def true_pass_probability(family: Sequence[str], difficulty: npt.ArrayLike) -> F
         Task family of each prompt, n of them.
     difficulty : array-like of float, shape (n,)
         Visible difficulty plus latent.
+    gained : float or array-like of float, shape (3,)
+        What each tier's ability has gained since; below zero, what it has lost.
 
     Returns
     -------
@@ -220,12 +225,15 @@ def true_pass_probability(family: Sequence[str], difficulty: npt.ArrayLike) -> F
         Cheapest tier first.
     """
     index = [_INDEX[name] for name in family]
-    logits = SHARPNESS * (ABILITY + _SKILLS[index] - np.asarray(difficulty, dtype=np.float64)[:, None])
+    ability = ABILITY + np.asarray(gained, dtype=np.float64)
+    logits = SHARPNESS * (ability + _SKILLS[index] - np.asarray(difficulty, dtype=np.float64)[:, None])
     probability: Floats = (1.0 - LAPSE) / (1.0 + np.exp(-logits))
     return probability
 
 
-def visible_pass_probability(family: Sequence[str], visible: npt.ArrayLike) -> Floats:
+def visible_pass_probability(
+    family: Sequence[str], visible: npt.ArrayLike, gained: npt.ArrayLike = 0.0
+) -> Floats:
     """Return P(pass) per tier given only what the text shows: the best that any router can know.
 
     The latent is integrated out by Gauss-Hermite quadrature. Pure; float64 (n, 3).
@@ -234,5 +242,14 @@ def visible_pass_probability(family: Sequence[str], visible: npt.ArrayLike) -> F
     shown = np.asarray(visible, dtype=np.float64)
     probability = np.zeros((len(shown), len(LADDER)))
     for node, weight in zip(nodes, weights / weights.sum(), strict=True):
-        probability += weight * true_pass_probability(family, shown + LATENT_SD * node)
+        probability += weight * true_pass_probability(family, shown + LATENT_SD * node, gained)
     return probability
+
+
+def true_cost_usd(family: Sequence[str], characters: npt.ArrayLike, ladder: Ladder = LADDER) -> Floats:
+    """Return what a call is expected to cost on each tier, USD, float64 (n, 3), up to the rounding of tokens. Pure."""
+    read = np.asarray(characters, dtype=np.float64)[:, None] / CHARS_PER_TOKEN * np.exp(INPUT_NOISE**2 / 2)
+    typical = np.array([OUTPUT_TOKENS[name] for name in family])[:, None] * VERBOSITY
+    prices = np.array([(tier.input_usd_per_mtok, tier.output_usd_per_mtok) for tier in ladder.tiers])
+    usd: Floats = (read * prices[:, 0] + typical * np.exp(OUTPUT_NOISE**2 / 2) * prices[:, 1]) / 1e6
+    return usd

@@ -84,7 +84,7 @@ class TrackingError(RouterError):
     """MLflow cannot be reached, read or written: its server, its database, its store of files."""
 
 
-def explain(error: BaseException, what: str, uri: str) -> TrackingError:
+def explain(error: BaseException, what: str, uri: str, also: str = "") -> TrackingError:
     """Return the error as one sentence: what could not be done, where, why, what to do. Pure.
 
     Parameters
@@ -93,6 +93,8 @@ def explain(error: BaseException, what: str, uri: str) -> TrackingError:
         What was tried, such as "register the model".
     uri : str
         Of the database or server; its secrets are hidden here, wherever the error repeats them.
+    also : str
+        A folder that may as well be at fault.
     """
     chain = _chain(error)
     text = " ".join(str(each) for each in chain)
@@ -108,7 +110,8 @@ def explain(error: BaseException, what: str, uri: str) -> TrackingError:
                 why, todo = f"the package {missing.name} is not installed", f"pip install {missing.name}"
             else:
                 why, todo = _first_line(chain[-1]), "if this does not tell what to mend, " + GO_ON
-    return TrackingError(f"MLflow: cannot {what} at {where_of(uri)}: {_without_secrets(why, uri)}; {todo}")
+    where = f"{where_of(uri)} or {also}" if also else where_of(uri)
+    return TrackingError(f"MLflow: cannot {what} at {where}: {_without_secrets(why, uri)}; {todo}")
 
 
 def where_of(uri: str) -> str:

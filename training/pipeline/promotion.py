@@ -7,6 +7,7 @@ it was or as it was to be, and the next command mends the rest. Who calls holds 
 
 from __future__ import annotations
 
+import glob
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -113,6 +114,7 @@ def sync(tracking: Tracking, place: Place) -> Synced:
         As `promote`; the folder stays as it is.
     """
     champion = _settle(tracking)
+    _clear(place)
     if champion is None or holds(place.champion_dir, champion):
         return Synced(champion, False)
     with _staged(tracking, place, champion) as folder:
@@ -155,12 +157,8 @@ def _move(
 def _staged(tracking: Tracking, place: Place, version: Version) -> Iterator[Path]:
     """Hold a version's artefact, fetched and opened, in a new folder beside the champion's."""
     _make_room(place.champion_dir)
-    prefix = f".{place.champion_dir.name}.next."
-    for left in place.champion_dir.parent.glob(
-        f"{prefix}*"
-    ):  # by a run that was killed: the lock is held here
-        shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=place.champion_dir.parent) as aside:
+    _clear(place)
+    with tempfile.TemporaryDirectory(prefix=_prefix(place), dir=place.champion_dir.parent) as aside:
         folder = tracking.fetch_model(version.version, Path(aside) / "artefact")
         try:
             open_artifact(folder)
@@ -170,6 +168,16 @@ def _staged(tracking: Tracking, place: Place, version: Version) -> Iterator[Path
                 f"version {version.version} of {place.model_name} does not open, so it does not become the champion: {text}"
             ) from error
         yield folder
+
+
+def _prefix(place: Place) -> str:
+    return f".{place.champion_dir.name}.next."
+
+
+def _clear(place: Place) -> None:
+    """Delete what a run that was killed left beside the champion's folder; nobody is at it, for the lock is held."""
+    for left in place.champion_dir.parent.glob(f"{glob.escape(_prefix(place))}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _make_room(folder: Path) -> None:

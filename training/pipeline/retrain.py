@@ -12,7 +12,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from eval.progress import Progress
-from router.errors import ConfigError, RouterError
+from router.errors import ArtifactError, ConfigError, RouterError
 from router.tiers import Ladder, read_tiers
 from training.fit import open_embedding
 from training.pipeline import config
@@ -107,6 +107,9 @@ class _WeeklyRun:
         shutil.rmtree(incoming, ignore_errors=True)
         try:
             week = self._load(incoming)
+            if not self._dry_run:
+                with suppress(ArtifactError):  # a champion that does not open is told by the gate
+                    sync(tracking, place)  # what a crash between alias and folder left behind
             found = tracking.find_run(week.key)
             if (
                 found is not None
@@ -153,7 +156,7 @@ class _WeeklyRun:
         return self._tracking.begin(week.key, name, tags, None if found is None else found.run_id)
 
     def _repeat(self, found: Run) -> dict[str, Any]:
-        """Return what a finished run came to; nothing is done but to mend the champion's folder, if a crash left it behind."""
+        """Return what a finished run came to."""
         place = self._settings.place
         self._progress.say("the same data, configuration and code as a finished run: nothing to do")
         file = self._tracking.fetch(found.run_id, RESULT, place.work_dir / "incoming")
@@ -163,7 +166,6 @@ class _WeeklyRun:
             )
         result: dict[str, Any] = json.loads(file.read_bytes())
         require_fresh(result["window"], self._settings.max_age)
-        sync(self._tracking, place)
         champion = self._tracking.alias(CHAMPION)
         return result | {
             "repeated": True,

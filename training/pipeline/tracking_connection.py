@@ -8,18 +8,23 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from router.errors import ConfigError
-from training.pipeline.faults import where_of
+from router.errors import ConfigError, RouterError
+from training.pipeline.faults import explain, where_of
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-__all__ = ["as_default", "is_server", "open_client"]
+__all__ = ["Connection", "as_default", "is_server", "key_of", "open_client", "texts"]
+
+TEXT_SIZE = 5000
+"""Characters of a tag or a description: what its databases hold."""
 
 # Set before MLflow is imported, unless the environment says otherwise. With retries and waits of MLflow's own
 # (7 times 120 s) a server that is down holds a run up for a quarter of an hour.
@@ -33,6 +38,53 @@ _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "GIT_PYTHON_REFRESH": "quiet",
 }
+
+
+class Connection:
+    """MLflow at a place: opened by the first call that needs it, its time counted, its failures one sentence.
+
+    Attributes
+    ----------
+    seconds : float
+        Spent in MLflow so far, its import included.
+    """
+
+    def __init__(self, uri: str, artifact_dir: Path, *, may_create: bool) -> None:
+        self.uri = uri
+        self.artifact_dir = Path(artifact_dir)
+        self.seconds = 0.0
+        self._may_create = may_create
+        self._depth = 0
+        self._opened: MlflowClient | None = None
+
+    @property
+    def where(self) -> str:
+        """The database or server, for a person: without its password."""
+        return where_of(self.uri)
+
+    @contextmanager
+    def _doing(self, what: str, files: bool = False) -> Iterator[MlflowClient]:
+        """Hold MLflow's client while something is done with it; what it raises becomes one sentence.
+
+        Its time is counted, its output and its warnings are kept away.
+        """
+        started = time.perf_counter()
+        self._depth += 1
+        try:
+            with warnings.catch_warnings(), redirect_stdout(sys.stderr):
+                warnings.simplefilter("ignore")
+                if self._opened is None:
+                    self._opened = open_client(self.uri, may_create=self._may_create)
+                yield self._opened
+        except RouterError:
+            raise
+        except Exception as error:  # what its stores, servers and databases raise has no narrower base
+            also = str(self.artifact_dir) if files and not is_server(self.uri) else ""
+            raise explain(error, what, self.uri, also) from error
+        finally:
+            self._depth -= 1
+            if not self._depth:
+                self.seconds += time.perf_counter() - started
 
 
 def open_client(uri: str, *, may_create: bool) -> MlflowClient:
@@ -128,3 +180,16 @@ def _try_database(uri: str) -> None:
         engine.connect().close()
     finally:
         engine.dispose()
+
+
+def texts(values: Mapping[str, object]) -> dict[str, str]:
+    """Return tags or parameters as MLflow takes them: names without odd characters, values cut to what fits. Pure."""
+    return {
+        key_of(name): text if len(text := str(value)) <= TEXT_SIZE else text[: TEXT_SIZE - 1] + "…"
+        for name, value in values.items()
+    }
+
+
+def key_of(name: str) -> str:
+    """Return a name that MLflow takes: letters and digits, of any script, and _-. :/; others become _. Pure."""
+    return re.sub(r"[^\w.\-: /]", "_", name)[:250]
