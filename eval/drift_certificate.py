@@ -42,7 +42,7 @@ def check_certificate(
     scores : Scores
         What the router's graph makes of them.
     max_regret : float
-        The promise that decides first.
+        The promise that decides, where it is certified. Which others are broken is told.
     seed : int
         Which row of a group counts, and in which order groups are bet on.
 
@@ -87,28 +87,25 @@ def check_certificate(
 
 
 def _judge(found: list[dict[str, Any]], certified: bool, max_regret: float, groups: int) -> dict[str, str]:
-    """Return the status of the whole, and why."""
-    void = [row for row in found if row["status"] == "void"]
+    """Return the status of the whole, and why: it is that of the promise asked about, where that is certified."""
     on = f"on {groups:,} group{'' if groups == 1 else 's'} of new prompts"
-    if void:
-        worst = void[0]
-        said = _seen_words(worst)
-        more = (
-            f"; {len(void) - 1} more of its promises {'is' if len(void) == 2 else 'are'} broken"
-            if len(void) > 1
-            else ""
-        )
-        return {
-            "status": "void",
-            "text": f"The certificate is void: it promises that {_words(worst)}, and {on} {said}{more}.",
-        }
-    if not certified:
+    first, others = (found[0], found[1:]) if certified else (None, found)
+    broken = [row for row in others if row["status"] == "void"]
+    named = ", ".join(_words(row) for row in broken[:2])
+    more = f" and {len(broken) - 2} more" if len(broken) > 2 else ""
+    if first is None:
+        if broken:
+            text = f"The certificate is void: {on}, it is broken that {named}{more}."
+            return {"status": "void", "text": text}
         text = f"No promise of at most {percent(max_regret)} regret was certified, so all such requests go to the best tier; no other promise is shown broken {on}."
         return {"status": "untold", "text": text}
-    first = found[0]
-    verb = "holds" if first["status"] == "holding" else "is neither broken nor proven again"
-    text = f"The promise that {_words(first)} {verb}: {on} {_seen_words(first)}."
-    return {"status": first["status"], "text": text}
+    also = f" Broken is the promise that {named}{more}." if broken else ""
+    if first["status"] == "void":
+        text = f"The certificate is void: it promises that {_words(first)}, and {on} {_seen_words(first)}."
+    else:
+        verb = "holds" if first["status"] == "holding" else "is neither broken nor proven again"
+        text = f"The promise that {_words(first)} {verb}: {on} {_seen_words(first)}."
+    return {"status": first["status"], "text": text + also}
 
 
 def _words(row: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ from router.errors import ConfigError
 from router.prompt import read_prompt
 from router.tiers import CHARS_PER_TOKEN, Ladder
 
-__all__ = ["DEFAULT_OUTPUT_TOKENS", "UNKNOWN", "Outcomes", "tabulate"]
+__all__ = ["DEFAULT_OUTPUT_TOKENS", "UNKNOWN", "Outcomes", "strangers", "tabulate"]
 
 UNKNOWN = -1
 """Label of a prompt whose cheapest passing tier the history cannot tell."""
@@ -205,6 +205,14 @@ def tabulate(history: History, ladder: Ladder, teaching: NDArray[np.bool_] | Non
         dropped=dropped,
         answer_seen=answer_seen,
     )
+
+
+def strangers(history: History, ladder: Ladder) -> dict[str, int]:
+    """Return the models of a history that are on no tier, and how many rows each has, most first. Pure."""
+    known = {model for tier in ladder.tiers for model in tier.models}
+    counts = history.rows["model"].value_counts(sort=False)
+    found = {str(model): int(count) for model, count in counts.items() if model not in known}
+    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _choose(rows: pd.DataFrame, prompt_of: NDArray[np.intp], n: int, ladder: Ladder) -> NDArray[np.intp]:

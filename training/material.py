@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.history import History
-from eval.outcomes import Outcomes, tabulate
+from eval.outcomes import Outcomes, strangers, tabulate
 from eval.progress import Progress
 from eval.split import CALIBRATION_SHARE, SPLIT_METHODS, TEST_SHARE, Split, split_rows
 from eval.summary import render, summarise
@@ -23,6 +23,9 @@ __all__ = ["LEAST_PROMPTS", "Material", "prepare"]
 
 LEAST_PROMPTS = 50
 """Fewer labelled prompts than this on the training part are refused."""
+
+
+_MOST_NAMED = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +87,10 @@ def prepare(history: History, ladder: Ladder, seed: int, split_method: str, prog
     ConfigError
         The history cannot be laid out, or nothing can be learned from it.
     """
+    if others := strangers(history, ladder):
+        named = ", ".join(f"{model} ({rows:,} rows)" for model, rows in list(others.items())[:_MOST_NAMED])
+        more = f" and {len(others) - _MOST_NAMED} more" if len(others) > _MOST_NAMED else ""
+        progress.say(f"left out, because they are on no tier: {named}{more}")
     split = split_rows(tabulate(history, ladder), seed, split_method)
     material = Material(tabulate(history, ladder, split.train), split, seed)  # who teaches is known now
     progress.say(render(material.summary()))

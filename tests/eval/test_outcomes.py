@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from eval.history import read_history
-from eval.outcomes import DEFAULT_OUTPUT_TOKENS, UNKNOWN, Outcomes, tabulate
+from eval.outcomes import DEFAULT_OUTPUT_TOKENS, UNKNOWN, Outcomes, strangers, tabulate
 from router.errors import ConfigError
 from router.tiers import Ladder, Tier
 
@@ -132,6 +132,14 @@ def test_cost_with_nothing_logged_counts_characters(tmp_path: Path) -> None:
     assert (DEFAULT_OUTPUT_TOKENS, DEFAULT_OUTPUT_TOKENS) == outcomes.mean_output_tokens
     assert [[2 + 10 * 256.0, 4 + 20 * 256.0]] * 2 == outcomes.cost_usd.tolist()
     assert outcomes.cost_estimated.all()
+
+
+def test_models_on_no_tier_are_counted(tmp_path: Path) -> None:
+    rows = [row("a", "s2", 1.0), row("a", "new", 1.0), row("b", "old", 1.0), row("c", "new", None)]
+    path = tmp_path / "h.jsonl"
+    path.write_text("".join(json.dumps(each) + "\n" for each in rows), encoding="utf-8")
+    found = strangers(read_history(path), LADDER)
+    assert [("new", 2), ("old", 1)] == list(found.items())
 
 
 def test_input_tokens_may_come_from_a_model_outside_the_ladder(tmp_path: Path) -> None:

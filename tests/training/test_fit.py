@@ -29,8 +29,8 @@ from router.tiers import read_tiers
 from training.__main__ import main
 from training.decisions import DEFAULT_MAX_REGRET
 from training.fit import fit
-from training.material import LEAST_PROMPTS
 from training.golden import GOLDEN_PROMPTS
+from training.material import LEAST_PROMPTS
 from training.members import FITTERS
 from training.package import model_id_of
 from training.synthetic import TIERS_TOML, generate

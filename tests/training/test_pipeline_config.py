@@ -67,7 +67,7 @@ def refusal(document: dict[str, Any], **flags: Any) -> str:
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file with every key, read in a working directory of its own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.setenv("HOME", "/people/someone")
     path = tmp_path / "weekly.toml"
     path.write_text(FULL, encoding="utf-8")
     return path
@@ -76,7 +76,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_every_key_of_a_file_is_read(config: Path) -> None:
     here = config.parent
     expected = Settings(
-        history=Files(("logs/*.parquet", "/home/someone/more.csv")),
+        history=Files(("logs/*.parquet", "/people/someone/more.csv")),
         tiers=Path("tiers.toml"),
         since=datetime(2026, 1, 1, tzinfo=UTC),
         window=timedelta(weeks=12),
@@ -88,7 +88,7 @@ def test_every_key_of_a_file_is_read(config: Path) -> None:
         promotion=Promotion(max_regret=0.02, margin_saving=0.0, max_latency_us=500.0, on_void="previous"),
         seed=7,
         split="time",
-        embedding=Path("/home/someone/embedding"),
+        embedding=Path("/people/someone/embedding"),
         max_age=timedelta(days=10),
     )
     assert expected == read_settings(options("--config", str(config)))

@@ -303,7 +303,7 @@ def test_a_place_that_cannot_be_written_is_a_failure_and_no_refusal(tmp_path: Pa
     query = table(tmp_path / "h.db", rows_of(1))
     (tmp_path / "work").write_text("in the way")
     message = refusal(lambda: resolve(query, tmp_path / "work"), RouterError)
-    assert f"history {tmp_path}/work/{QUERIED_FILE}: cannot be written" in message
+    assert f"history {tmp_path / 'work' / QUERIED_FILE}: cannot be written" in message
 
 
 # A limit on the size of a file fails as a full disk does, but for the words.
@@ -327,7 +327,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, python: Callable[...,
     query = table(tmp_path / "h.db", rows_of(2000))
     before = resolve(table(tmp_path / "small.db", rows_of(1)), tmp_path / "work")
     told = python("-c", CRAMPED, query.url, str(tmp_path / "work")).stdout.decode()
-    assert told.startswith(f"1 history {tmp_path}/work/{QUERIED_FILE}: cannot be written (")
+    assert told.startswith(f"1 history {tmp_path / 'work' / QUERIED_FILE}: cannot be written (")
     assert "make room, then run it again" in told
     assert [QUERIED_FILE] == listed(tmp_path / "work")
     require_unchanged(before)

@@ -43,7 +43,10 @@ EVIDENCE = Evidence(
     latency_us=80.0,
     champion=3,
     champion_routes=True,
-    worth={"word": "ROUTE", "headline": "It closes 20 % of the gap."},
+    worth={
+        "gap_closed": {"value": 0.2, "low": 0.1, "high": 0.3},
+        "rules": [{"label": "prompt length alone", "lead": {"value": 0.1, "low": 0.05, "high": 0.15}}],
+    },
 )
 PROMOTION = Promotion()
 
@@ -132,11 +135,19 @@ def test_a_first_model_has_to_be_worth_it() -> None:
     verdict = decide(first, PROMOTION)
     assert "ROUTE" == verdict.word
     assert "against always the reference tier" in verdict.headline
-    not_worth = replace(first, worth={"word": "DO NOT ROUTE", "headline": "Length alone is better."})
-    verdict = decide(not_worth, PROMOTION)
-    assert ("DO NOT ROUTE", ["baselines"]) == (verdict.word, failed(verdict))
-    tie = replace(first, worth={"word": "TIE", "headline": "Too close to call."})
-    assert "ROUTE" == decide(tie, PROMOTION).word
+    for worth, said in (
+        ({"rules": [{"label": "prompt length alone", "lead": bounds(-0.02)}]}, "prompt length alone."),
+        ({"gap_closed": bounds(0.0, 0.02)}, "at random may do as well"),
+    ):
+        verdict = decide(replace(first, worth={**first.worth, **worth}), PROMOTION)
+        assert ("DO NOT ROUTE", ["baselines"]) == (verdict.word, failed(verdict))
+        assert said in verdict.headline
+    for worth in (
+        {"rules": [{"label": "random mix", "lead": bounds(0.0)}]},
+        {"gap_closed": bounds(0.04, 0.05)},
+        {"rules": [{"label": "always small", "lead": {"value": None, "low": None, "high": None}}]},
+    ):
+        assert "ROUTE" == decide(replace(first, worth={**first.worth, **worth}), PROMOTION).word
 
 
 @pytest.mark.parametrize("change", [{"prompts": 29}, {"groups": 9}])

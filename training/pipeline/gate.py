@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from eval.verdict import MIN_GROUPS, MIN_PROMPTS
+from eval.verdict import MIN_GROUPS, MIN_PROMPTS, WORTH_HAVING
 from router.errors import RouterError
 from router.promise import laxest, percent
 from training.pipeline.config import Promotion
@@ -59,7 +59,7 @@ class Evidence:
     champion_routes : bool
         Whether it can be compared and has a certificate that is not void: only then are slices its own to lose.
     worth : mapping
-        The evaluation's verdict on the challenger against baselines, as `eval.verdict.decide` gives it.
+        `gap_closed`, the challenger's, and `rules`: the `label` of each simple rule, and the challenger's `lead` over it.
     """
 
     duel: Mapping[str, Any]
@@ -233,12 +233,15 @@ def _is_worse(part: Mapping[str, Any], promise: float, margin: float) -> bool:
 
 
 def _worth(evidence: Evidence) -> Check:
-    worth = evidence.worth
-    return Check(
-        "baselines",
-        worth["word"] != "DO NOT ROUTE",
-        f"Against baselines: {worth['word']}. {worth['headline']}",
-    )
+    """Whether routing by this model is better than by a simple rule, or than mixing the tiers at random."""
+    gap, rules = evidence.worth["gap_closed"], evidence.worth["rules"]
+    better = [rule["label"] for rule in rules if (rule["lead"]["high"] or 0.0) < 0.0]
+    if better:
+        return Check("baselines", False, f"A simpler rule routes better: {', '.join(better)}.")
+    said = f"it closes {_share(gap)} of the gap from random mixing to hindsight"
+    if gap["low"] <= 0.0 and gap["high"] < WORTH_HAVING:
+        return Check("baselines", False, f"Mixing the tiers at random may do as well: {said}.")
+    return Check("baselines", True, f"No simpler rule routes better; {said}.")
 
 
 def _plain(share: float) -> str:

@@ -43,6 +43,9 @@ __all__ = ["DRIFT", "DUEL", "PLOTS", "REPORT", "Findings", "Judging"]
 REPORT, PLOTS, DUEL, DRIFT = "report", "plots", "duel.json", "drift"
 """What the steps leave in the run's folder."""
 
+SIMPLE = ("length", "cost-only")
+"""Baselines that whoever has no router could route by at once; the others are estimators of their own."""
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -210,6 +213,13 @@ class Judging:
             "contenders": {}
             if comparison is None
             else {entry["name"]: entry["gap_closed"] for entry in comparison["contenders"]},
+            "rules": []
+            if comparison is None
+            else [
+                {"label": entry["label"], "lead": entry["lead"]}
+                for entry in comparison["contenders"]
+                if entry["kind"] in ("fixed", "tier", "random") or entry["name"] in SIMPLE
+            ],
             "operating_point": document["operating_point"],
         }
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from eval.estimators import SUBJECT
 from eval.progress import Progress
 from router.errors import ArtifactError, ConfigError, RouterError
 from router.tiers import Ladder, read_tiers
@@ -196,9 +197,7 @@ class _WeeklyRun:
             logbook.judged(judging, findings, verdict, version)
             served = self._promote(run_id, judging, findings, verdict, version)
             result = {
-                "verdict": "DO NOT ROUTE"
-                if served["demoted"] and settings.promotion.on_void == "top"
-                else verdict.word,
+                "verdict": verdict.word,
                 "headline": verdict.headline,
                 "reasons": verdict.reasons,
                 "version": version,
@@ -272,7 +271,10 @@ class _WeeklyRun:
             latency_us=findings.verified["median_us"],
             champion=None if incumbent is None else incumbent.version,
             champion_routes=routes and incumbent is not None and not incumbent.is_void,
-            worth=findings.evaluation["verdict"],
+            worth={
+                "gap_closed": findings.evaluation["contenders"][SUBJECT],
+                "rules": findings.evaluation["rules"],
+            },
         )
         if incumbent is not None and not incumbent.change.comparable:
             self._progress.say(
@@ -327,7 +329,12 @@ class _WeeklyRun:
                 self._progress,
             )
         sync(tracking, place)
-        return {"promoted": False, "demoted": now != compared, "champion": now}
+        served: dict[str, Any] = {"promoted": False, "demoted": now != compared, "champion": now}
+        if served["demoted"] and findings.drift is not None:
+            word = "DO NOT ROUTE" if self._settings.promotion.on_void == "top" else verdict.word
+            text = f"Version {compared} is demoted, and version {now} serves. {findings.drift['certificate']['text']}"
+            served |= {"verdict": word, "headline": text}
+        return served
 
 
 @contextmanager
