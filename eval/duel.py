@@ -2,8 +2,10 @@
 
 Pure, given a seed. Differences are paired: both are measured on the same resamples of groups. Three questions:
 
-- What does each save at the promised quality? A router that these prompts show to break the promise saves nothing at
-  that quality, as only the reference tier is left to whoever wants it.
+- What does each save at the promised quality? A router of which the promise is not proved saves nothing at that quality,
+  as only the reference tier is left to whoever wants it. Proved means: by what certified it and by these prompts together.
+  A certificate alone would do for one model on data like its own; but whoever picks, week after week, the model that saves
+  most picks the one whose certificate was luckiest, and traffic moves on (docs/LOG.md).
 - At what the challenger spends, whose scores buy the better quality? Read off cross-fitted lines (`eval.lines`).
 - Which slices get worse?
 """
@@ -46,11 +48,14 @@ class Contender:
         The tier that it decides on when it is held to the promise.
     scores, usd : float64 (n, k) or None
         Its pass probabilities and expected costs; None where it was made for other tiers.
+    certified : (int, int)
+        What its certificate rests on: how many groups regretted the decision under the promise, of how many.
     """
 
     chosen: Choice
     scores: Floats | None = None
     usd: Floats | None = None
+    certified: tuple[int, int] = (0, 0)
 
     def take(self, rows: NDArray[np.intp]) -> Contender:
         """Return the same for some rows."""
@@ -58,6 +63,7 @@ class Contender:
             self.chosen[rows],
             None if self.scores is None else self.scores[rows],
             None if self.usd is None else self.usd[rows],
+            self.certified,
         )
 
 
@@ -89,8 +95,8 @@ def duel(
     -------
     dict
         JSON-ready; intervals are {"value", "low", "high"} at 95 % over groups. `prompts`, `groups`, `reference`,
-        `max_regret`; `challenger` and `champion`, each with `saving`, `quality`, `regret` (with exact bounds, one prompt of
-        each group), `keeps` and `share_per_tier`; `saving_lead`, at the promised quality; `quality_lead`, as decided;
+        `max_regret`; `challenger` and `champion`, each with `saving`, `quality`, `regret` (as `regret_bounds` gives it), `keeps` and
+        `share_per_tier`; `saving_lead`, at the promised quality; `quality_lead`, as decided;
         `same_cost_lead`, None where scores cannot be compared; `slices`.
 
     Raises
@@ -110,8 +116,8 @@ def duel(
     measured, saving = {}, {}
     for name, side in sides.items():
         paid, quality = means[name]
-        regret = regret_bounds(held, side.chosen, reference, seed)
-        keeps = regret["low"] <= max_regret
+        regret = regret_bounds(held, side, reference, seed)
+        keeps = regret["proved"] <= max_regret
         saved = scene.saved(paid, reference)
         saving[name] = saved if keeps else np.zeros_like(saved)
         shares = np.bincount(side.chosen, minlength=len(held.ladder)) / len(rows)
@@ -135,22 +141,30 @@ def duel(
     }
 
 
-def regret_bounds(outcomes: Outcomes, chosen: Choice, reference: int, seed: int) -> dict[str, float]:
-    """Return the regret of tiers (n,) on complete rows, and exact bounds, each at 95 %: `value`, `low`, `high`, `groups`.
+def regret_bounds(outcomes: Outcomes, side: Contender, reference: int, seed: int) -> dict[str, float]:
+    """Return a contender's regret on complete rows, and what it comes to with what certified it. Pure.
 
-    Groups are exchangeable, not rows, so one row of each group counts, drawn with a seed. Pure.
+    Groups are exchangeable, not rows, so one row of each group counts, drawn with a seed.
+
+    Returns
+    -------
+    dict
+        `value`, and its exact bounds `low` and `high`, each at 95 %; `groups`; `proved`, the exact upper bound by certificate
+        and rows together, 0 where there is nothing to regret.
     """
     order = np.random.default_rng(seed).permutation(len(outcomes))
     _, first = np.unique(outcomes.groups[order].astype(str), return_index=True)
-    rows = order[first]
-    passed = outcomes.passed == 1.0
+    rows, delta = order[first], 1.0 - CONFIDENCE
+    passed, chosen = outcomes.passed == 1.0, side.chosen
     failures, n = int((passed[rows, reference] & ~passed[rows, chosen[rows]]).sum()), len(rows)
-    delta = 1.0 - CONFIDENCE
+    before, groups = side.certified
+    certain = bool((chosen == reference).all())
     return {
         "value": failures / n,
         "low": 1.0 - float(upper_bound(n - failures, n, delta)),
         "high": float(upper_bound(failures, n, delta)),
         "groups": n,
+        "proved": 0.0 if certain else float(upper_bound(before + failures, groups + n, delta)),
     }
 
 

@@ -161,13 +161,33 @@ def test_slices_that_only_chance_tells_apart_are_seldom_called_worse() -> None:
 def test_regret_counts_a_group_once_and_is_bounded_exactly() -> None:
     outcomes, _ = toy(600)
     chosen = np.zeros(600, np.intp)
-    found = regret_bounds(outcomes, chosen, TOP, seed=3)
+    found = regret_bounds(outcomes, Contender(chosen), TOP, seed=3)
     assert 300 == found["groups"]
     interval = binomtest(round(found["value"] * 300), 300).proportion_ci(0.90, "exact")
     assert (interval.low, interval.high) == pytest.approx((found["low"], found["high"]))
-    none = regret_bounds(outcomes, np.full(600, TOP), TOP, seed=3)
-    assert (0.0, 0.0) == (none["value"], none["low"])
+    assert found["high"] == found["proved"]  # without a certificate, by these alone
+    none = regret_bounds(outcomes, Contender(np.full(600, TOP)), TOP, seed=3)
+    assert (0.0, 0.0, 0.0) == (none["value"], none["low"], none["proved"])
     assert none["high"] == pytest.approx(1.0 - 0.05 ** (1 / 300))
+
+
+def test_a_promise_is_proved_by_certificate_and_prompts_together() -> None:
+    outcomes, p = toy(600)
+    alone = routed(p, 0.1)
+    seen = regret_bounds(outcomes, alone, TOP, seed=3)
+    failures = round(seen["value"] * 300)
+    for before, groups in ((0, 500), (40, 500)):
+        found = regret_bounds(outcomes, replace(alone, certified=(before, groups)), TOP, seed=3)
+        bound = binomtest(failures + before, 300 + groups).proportion_ci(0.90, "exact").high
+        assert found["proved"] == pytest.approx(bound)
+        assert {name: seen[name] for name in ("value", "low", "high", "groups")} == {
+            name: found[name] for name in ("value", "low", "high", "groups")
+        }
+    # Neither proves it alone: the certificate was lucky, the prompts are few.
+    promise = 0.9 * seen["high"]
+    lucky = replace(alone, certified=(0, 400))
+    assert held(outcomes, lucky, None, promise)["challenger"]["keeps"]
+    assert not held(outcomes, alone, None, promise)["challenger"]["keeps"]
 
 
 def test_a_calibrated_tier_is_off_by_chance_alone() -> None:

@@ -20,7 +20,12 @@ def bounds(value: float, reach: float = 0.01) -> dict[str, float]:
 
 
 def side(saving: float, regret: float, *, keeps: bool = True) -> dict[str, Any]:
-    return {"saving": bounds(saving), "quality": bounds(0.85), "regret": bounds(regret), "keeps": keeps}
+    return {
+        "saving": bounds(saving),
+        "quality": bounds(0.85),
+        "regret": bounds(regret) | {"proved": regret + 0.01},
+        "keeps": keeps,
+    }
 
 
 EVIDENCE = Evidence(

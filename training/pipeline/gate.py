@@ -175,11 +175,13 @@ def _certified(evidence: Evidence, promotion: Promotion) -> Check:
 
 def _kept(evidence: Evidence) -> Check:
     ours, promise = evidence.duel["challenger"], evidence.duel["max_regret"]
-    regret = ours["regret"]
-    found = f"regret {_share(regret)} on held-out prompts, where {percent(promise)} is promised"
+    found = (
+        f"regret {_share(ours['regret'])} on held-out prompts; with those that certified it, at most {ours['regret']['proved']:.1%}, where "
+        f"{percent(promise)} is promised"
+    )
     if ours["keeps"]:
-        return Check("promise", True, f"The promise holds: {found}.")
-    return Check("promise", False, f"The promise is broken: {found}.")
+        return Check("promise", True, f"The promise is proved anew: {found}.")
+    return Check("promise", False, f"The promise is not proved anew: {found}.")
 
 
 def _better(evidence: Evidence, promotion: Promotion) -> Check:
@@ -187,12 +189,19 @@ def _better(evidence: Evidence, promotion: Promotion) -> Check:
     saving, same = duel["saving_lead"], duel["same_cost_lead"]
     margin = promotion.margin_saving
     whom = "always the reference tier" if evidence.champion is None else f"version {evidence.champion}"
+    if not duel["champion"]["keeps"]:
+        whom += ", whose promise is not proved any more"
     said = f"at the promised quality its saving is {_points(saving)} against {whom}"
     if saving["low"] is None:
         raise GateError("gate: the resamples give no interval; grade prompts of more groups")
     if saving["low"] > margin:
         return Check("better", True, f"{_capital(said)}, all of it above the margin of {_plain(margin)}.")
-    if evidence.champion_routes and same is not None and same["low"] is not None:
+    if (
+        evidence.champion_routes
+        and duel["champion"]["keeps"]
+        and same is not None
+        and same["low"] is not None
+    ):
         said += f", and at the same cost its quality is {_points(same)}"
         if same["low"] > promotion.margin_quality and saving["value"] >= -margin:
             clear = f"the latter all above the margin of {_plain(promotion.margin_quality)}"

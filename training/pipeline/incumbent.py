@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from eval.duel import Contender
 from eval.outcomes import Outcomes
 from router import Policy, Router
+from router.promise import laxest
 from router.prompt import Prompt
 from router.tiers import Ladder
 
@@ -109,9 +110,20 @@ def contender(router: Router, prompts: Sequence[Prompt], ladder: Ladder, max_reg
     decided = router.route_many(prompts, Policy(max_regret=max_regret))
     place = np.array([ladder.names.index(tier.name) for tier in router.tiers], dtype=np.intp)
     chosen = place[[decision.index for decision in decided]] if decided else np.empty(0, np.intp)
+    certified = _certified(router, max_regret)
     if compare_ladders(router.manifest.ladder, ladder).same_tiers:
-        return Contender(chosen, router.score(prompts).astype(np.float64), router.expected_cost(prompts))
-    return Contender(chosen)
+        scores, usd = router.score(prompts).astype(np.float64), router.expected_cost(prompts)
+        return Contender(chosen, scores, usd, certified)
+    return Contender(chosen, certified=certified)
+
+
+def _certified(router: Router, max_regret: float) -> tuple[int, int]:
+    """Return how many groups of how many regretted the decision under a promise, when it was certified."""
+    certificate = router.manifest.document["certificate"]
+    found = laxest(certificate, max_regret)
+    if found is None or found.observed is None:
+        return 0, 0
+    return round(found.observed * certificate["n"]), certificate["n"]
 
 
 def compare_ladders(old: Ladder, new: Ladder) -> LadderChange:

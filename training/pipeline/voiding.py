@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+
 from eval.duel import regret_bounds
 from eval.outcomes import Outcomes
 from eval.progress import Progress
 from router.errors import RouterError
-from router.tiers import Ladder
 from training.pipeline.champions import predecessors, read_journal
 from training.pipeline.fetching import FITTED_BY
 from training.pipeline.incumbent import Incumbent, contender
@@ -100,16 +101,12 @@ def _keeps(tracking: Tracking, settings: Settings, number: int, judged: Outcomes
         return False
     if earlier.is_void or not earlier.change.comparable:
         return False
-    complete = judged.take(judged.complete)
-    reference = _reference(earlier, judged.ladder)
     promise = settings.promotion.max_regret
-    decided = contender(earlier.router, complete.prompts, judged.ladder, promise)
-    regret = regret_bounds(complete, decided.chosen, reference, settings.seed)
-    return regret["value"] <= promise
-
-
-def _reference(incumbent: Incumbent, ladder: Ladder) -> int:
-    return ladder.names.index(incumbent.router.manifest.document["decision"]["reference"])
+    decided = contender(earlier.router, judged.prompts, judged.ladder, promise)
+    reference = judged.ladder.names.index(earlier.router.manifest.document["decision"]["reference"])
+    complete = np.flatnonzero(judged.complete)
+    found = regret_bounds(judged.take(complete), decided.take(complete), reference, settings.seed)
+    return found["proved"] <= promise
 
 
 def _register_void(tracking: Tracking, incumbent: Incumbent, run_id: str, why: str, work: Path) -> int:
