@@ -33,7 +33,7 @@ help:
 	@echo "make test-embed  the tests of the distillation, with CPU torch"
 	@echo "make check       what CI checks, changing nothing"
 	@echo "make fix         format, and mend what can be mended"
-	@echo "make bench       speed, memory and size; certificates and guards"
+	@echo "make bench       speed, memory and size; certificates, guards, weekly runs"
 	@echo "make benchmark   quality: every estimator on every history (DATA=folder), into docs/BENCHMARKS.md"
 	@echo "make model       fit the default model again (DATA=folder with the histories)"
 
@@ -94,6 +94,8 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m bench.certificate --data $(DATA)
 	$(BIN)/python -m bench.guard --data $(DATA)
 	$(BIN)/python -m bench.fit --data $(DATA) --sizes 10000 30000 100000
+	$(BIN)/python -m bench.retrain --sizes 6000 100000
+	$(BIN)/python -m bench.year
 
 benchmark: $(VENV)/.demo
 	$(BIN)/python -m eval benchmark --data $(DATA)
