@@ -9,7 +9,7 @@ with a seed, and `quality` at each group's mean. What each promise says, and wha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,6 +81,7 @@ def certify(
     seed: int = 0,
     delta: float = DELTA,
     alphas: Sequence[float] = ALPHAS,
+    reserve: float = 0.0,
 ) -> dict[str, Any]:
     """Certify epsilons for the promises that the data supports. Pure.
 
@@ -101,11 +102,14 @@ def certify(
         Which row of a group counts, and in which order groups are bet on.
     alphas : sequence of float
         Ascending; each is a promise of its own, and holds at 1 - delta.
+    reserve : float
+        The part of each promise that is kept back for what changes before the next certificate, 0 to 1: `1 - reserve` times
+        each is what is proved.
 
     Returns
     -------
     dict
-        JSON-ready: `delta`, `n` (groups), `reference`; `table` and `quality`, per certified promise the epsilon that saves
+        JSON-ready: `delta`, `n` (groups), `reference`, `reserve`; `table` and `quality`, per certified promise the epsilon that saves
         most, which is the most permissive one but where costs contradict the ladder, and what was seen at it; `slices`; `needed`, the groups that promises out of reach would need.
     """
     rows = np.flatnonzero(outcomes.complete)
@@ -113,14 +117,18 @@ def certify(
     rng = np.random.default_rng(seed)
     drawn = _draw_rows(held.groups, rng)
     n = len(drawn)
+    proved = {alpha: (1.0 - reserve) * alpha for alpha in alphas}
     certificate: dict[str, Any] = {
         "delta": delta,
         "n": n,
         "reference": outcomes.ladder.names[reference],
+        "reserve": reserve,
         "table": [],
         "quality": [],
         "slices": [],
-        "needed": {f"{a:g}": groups_needed(a, delta) for a in alphas if groups_needed(a, delta) > n},
+        "needed": {
+            f"{a:g}": groups_needed(p, delta) for a, p in proved.items() if groups_needed(p, delta) > n
+        },
     }
     if n == 0:
         return certificate
@@ -131,14 +139,14 @@ def certify(
     passed = held.passed == 1.0
     regretted = passed[:, reference, None] & ~regret.scores(passed)
     certificate["table"] = _certify_regret(
-        regret, regretted, held, drawn, np.arange(len(held)), reference, delta, alphas
+        regret, regretted, held, drawn, np.arange(len(held)), reference, delta, proved
     )
-    certificate["quality"] = _certify_quality(quality, held, rng.permutation(n), reference, delta, alphas)
+    certificate["quality"] = _certify_quality(quality, held, rng.permutation(n), reference, delta, proved)
     slices = list(_slices(held))
     for name, inside in slices:
         own = inside[_draw_rows(held.groups[inside], rng)]
         share = delta / len(slices)
-        table = _certify_regret(regret, regretted, held, own, inside, reference, share, alphas)
+        table = _certify_regret(regret, regretted, held, own, inside, reference, share, proved)
         for row in table:
             del row["share_per_tier"]
         certificate["slices"].append({"name": name, "n": len(own), "delta": share, "table": table})
@@ -243,9 +251,12 @@ def _certify_regret(
     inside: Indices,
     reference: int,
     delta: float,
-    alphas: Sequence[float],
+    proved: Mapping[float, float],
 ) -> list[dict[str, Any]]:
-    """Return the table of regret: `drawn` rows are tested, and `inside` ones say what is saved."""
+    """Return the table of regret: `drawn` rows are tested, and `inside` ones say what is saved.
+
+    Each promise stands with what has to be proved for it.
+    """
     n = len(drawn)
     failures = regretted[drawn].sum(axis=0)
     bounds = upper_bound(failures, n, delta)
@@ -253,8 +264,8 @@ def _certify_regret(
     part = _Settings(settings.choices[inside], settings.at)
     cheapest = part.cheapest(cost, weights)
     table = []
-    for alpha in alphas:
-        holds = bounds <= alpha
+    for alpha, limit in proved.items():
+        holds = bounds <= limit
         i = (len(holds) if holds.all() else int(holds.argmin())) - 1
         if i >= 0:
             i = int(cheapest[i])
@@ -270,9 +281,9 @@ def _certify_quality(
     order: Indices,
     reference: int,
     delta: float,
-    alphas: Sequence[float],
+    proved: Mapping[float, float],
 ) -> list[dict[str, Any]]:
-    """Return the table of quality.
+    """Return the table of quality: each promise stands with what has to be proved for it.
 
     A stricter promise gets no more permissive an epsilon than a laxer one. The bets alone do not make sure of that;
     and what is certified is the whole sequence up to an epsilon, so any of it may be taken.
@@ -281,13 +292,13 @@ def _certify_quality(
     best = group_means(score[:, reference, None], held.groups)[order]
     chosen = group_means(settings.scores(score), held.groups)[order]
     certified, limit = {}, chosen.shape[1]
-    for alpha in reversed(alphas):
-        limit = _count_holding(chosen[:, :limit], best, 1.0 - alpha, delta)
+    for alpha in reversed(list(proved)):
+        limit = _count_holding(chosen[:, :limit], best, 1.0 - proved[alpha], delta)
         certified[alpha] = limit
     weights = _weights(held.groups)
     cheapest = settings.cheapest(held.cost_usd, weights)
     table = []
-    for alpha in alphas:
+    for alpha in proved:
         i = certified[alpha] - 1
         if i >= 0:
             i = int(cheapest[i])

@@ -52,8 +52,8 @@ def run_command(
     except RouterError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted; nothing was replaced", file=sys.stderr)  # noqa: T201
+    except KeyboardInterrupt as stop:
+        print(str(stop) or "interrupted; nothing was replaced", file=sys.stderr)  # noqa: T201
         return 130
     print(json.dumps(result))  # noqa: T201
     return int(result.get("exit_code", 0))

@@ -16,6 +16,7 @@ from router.promise import (
     missing_words,
     percent,
     preset_rows,
+    reserve_words,
     saving_words,
     slice_row,
     void_words,
@@ -97,7 +98,7 @@ def _certificate(manifest: Manifest) -> list[str]:
     head = (
         f"Certificate: each promise with {1 - certificate['delta']:.0%} confidence, on data like the {certificate['n']:,} "
         f"groups that made it{f' ({files})' if files else ''} on {certificate.get('date', 'an unknown date')}. Savings are "
-        f"against {reference} for all; shares are of prompts, by tier."
+        f"against {reference} for all; shares are of prompts, by tier.{reserve_words(certificate)}"
     )
     failing = [f"at most {percent(row.loss)} of prompts" for row in regret]
     keeping = [f"at least {percent(1 - row.loss)}" for row in quality]

@@ -10,7 +10,7 @@ from router.policy import PRESETS
 
 __all__ = [
     "READABLE", "Certified", "best_words", "certified", "default_words", "dominance_words", "is_default", "laxest", "missing_words", "percent",
-    "preset_rows", "promise_words", "saving_words", "slice_row", "void_words", "whole",
+    "preset_rows", "promise_words", "reserve_words", "saving_words", "slice_row", "void_words", "whole",
 ]  # fmt: skip
 
 READABLE = (0.01, 0.02, 0.03, 0.05, 0.075, 0.10, 0.15, 0.20)
@@ -85,6 +85,14 @@ def promise_words(kind: str, loss: float) -> str:
     if kind == "regret":
         return f"at most {percent(loss)} of prompts fail where the best tier passes"
     return f"keeps at least {percent(1.0 - loss)} of the best tier's quality"
+
+
+def reserve_words(certificate: Mapping[str, Any]) -> str:
+    """Return a sentence, after a space, on what each promise keeps in reserve; nothing where it keeps none. Pure."""
+    reserve = float(certificate.get("reserve", 0.0))
+    if not reserve:
+        return ""
+    return f" {percent(reserve)} of each promise is kept in reserve for what changes until the next one."
 
 
 def percent(share: float) -> str:

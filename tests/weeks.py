@@ -5,19 +5,17 @@ Processes are forked from one that has imported what a run imports, which takes 
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import json
 import multiprocessing
 import os
-import resource
 import shutil
 import signal
 import sqlite3
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -27,6 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+from mishaps import Faults, prepare
 
 from router.artifact import read_manifest
 from router.tiers import Tier
@@ -38,9 +37,6 @@ from training.synthetic_model import LADDER
 ROOT = Path(__file__).resolve().parents[1]
 MOST_SECONDS = 300.0
 """After which a process is taken to hang."""
-
-NOT_ALLOWED = 77
-"""Exit code where this user may not mount file systems."""
 
 PROMPTS = 240
 FAMILIES = tuple(STANDING.shares)
@@ -174,41 +170,6 @@ class Home:
 
 
 @dataclass(frozen=True)
-class At:
-    """A call in a run: of a function, by `module:name`, at which one argument is `which`; before it, or after."""
-
-    function: str
-    which: object = None
-    when: str = "before"
-
-
-@dataclass(frozen=True)
-class Step:
-    """A step in a run: before it, when it is done and not entered in the ledger, or when it is."""
-
-    name: str
-    when: str = "done"
-
-
-@dataclass(frozen=True)
-class Faults:
-    """What happens to a run.
-
-    Attributes
-    ----------
-    kill, wait, fill : At, Step or None
-        Where it is killed; where it waits for the test; from where on no file can be made longer.
-    small : mapping
-        Folders, and how many bytes they hold: each is a file system that only the run sees, and that ends with it.
-    """
-
-    kill: At | Step | None = None
-    wait: At | Step | None = None
-    fill: At | Step | None = None
-    small: Mapping[Path, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Ended:
     """How a process ended, and what it wrote."""
 
@@ -338,6 +299,8 @@ def _context() -> multiprocessing.context.ForkServerContext:
     context.set_forkserver_preload(list(_IMPORTED))
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+        for wait in ("FACTOR", "JITTER"):  # between attempts to reach a server
+            environment.setenv(f"MLFLOW_HTTP_REQUEST_BACKOFF_{wait}", "0")
         environment.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{ROOT / 'tests'}")
         forkserver.ensure_running()
     return context
@@ -359,105 +322,11 @@ def _child(
 ) -> None:
     os.dup2(out.fileno(), 1)
     os.dup2(err.fileno(), 2)
-    _note_steps(begun.fileno())
 
-    def wait_there() -> None:
+    def wait() -> None:
         ours.send(None)
         ours.recv()
 
-    acts = (
-        (faults.kill, lambda: os.kill(os.getpid(), signal.SIGKILL)),
-        (faults.wait, wait_there),
-        (faults.fill, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1))),
-    )
-    for place, act in acts:
-        if isinstance(place, Step):
-            _at_step(place, act)
-        elif place is not None:
-            _at_call(place, act)
-    if faults.small:
-        _mount(faults.small)
+    prepare(faults, wait, begun.fileno())
     sys.argv = ["training", *arguments]
     sys.exit(importlib.import_module("training.__main__").main(arguments))
-
-
-def _note_steps(descriptor: int) -> None:
-    """Write the name of each step that is begun."""
-    from training.pipeline.ledger import Ledger
-
-    plain = Ledger.run
-
-    def run_noted(self: Any, name: str, inputs: Any, do: Callable[[], Any], files: Any = ()) -> Any:
-        def noted() -> Any:
-            os.write(descriptor, f"{name}\n".encode())
-            return do()
-
-        return plain(self, name, inputs, noted, files)
-
-    Ledger.run = run_noted  # type: ignore[method-assign]
-
-
-def _at_step(place: Step, act: Callable[[], None]) -> None:
-    from training.pipeline.ledger import Ledger
-
-    plain = Ledger.run
-
-    def run_until(self: Any, name: str, inputs: Any, do: Callable[[], Any], files: Any = ()) -> Any:
-        def acting() -> Any:
-            if place.when == "begun":
-                act()
-            found = do()
-            if place.when == "done":
-                act()
-            return found
-
-        tell = self._on_done
-
-        def told(*of: Any) -> None:
-            self._on_done = tell
-            if place.when == "entered":
-                act()
-            tell(*of)
-
-        if name != place.name:
-            return plain(self, name, inputs, do, files)
-        self._on_done = told
-        try:
-            return plain(self, name, inputs, acting, files)
-        finally:
-            self._on_done = tell
-
-    Ledger.run = run_until  # type: ignore[method-assign]
-
-
-def _at_call(place: At, act: Callable[[], None]) -> None:
-    module, _, name = place.function.partition(":")
-    owner = importlib.import_module(module)
-    *path, last = name.split(".")
-    for each in path:
-        owner = getattr(owner, each)
-    plain = getattr(owner, last)
-
-    def acting(*values: Any, **named: Any) -> Any:
-        meant = place.which is None or place.which in [*values, *named.values()]
-        if meant and place.when == "before":
-            act()
-        found = plain(*values, **named)
-        if meant and place.when == "after":
-            act()
-        return found
-
-    setattr(owner, last, acting)
-
-
-def _mount(folders: Mapping[Path, int]) -> None:
-    """Put a file system of its own on each folder, for this process alone."""
-    system = ctypes.CDLL(None, use_errno=True)
-    newns, private = 0x20000, 0x44000  # CLONE_NEWNS; MS_REC | MS_PRIVATE
-    calls: list[tuple[Any, ...]] = [(b"none", b"/", None, private, None)]
-    calls += [
-        (b"tmpfs", os.fsencode(folder), b"tmpfs", 0, f"size={size}".encode())
-        for folder, size in folders.items()
-    ]
-    if system.unshare(newns) or any(system.mount(*call) for call in calls):
-        sys.exit(NOT_ALLOWED)

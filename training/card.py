@@ -12,6 +12,7 @@ from router.promise import (
     missing_words,
     preset_rows,
     promise_words,
+    reserve_words,
     slice_row,
     void_words,
     whole,
@@ -159,7 +160,7 @@ def _certificate(manifest: dict[str, Any]) -> str:
         f"Each promise holds with {1 - certificate['delta']:.0%} confidence, on prompts like those of the calibration part "
         f"({certificate['n']:,} groups, {certificate['date']}), which neither fitting nor selection saw. Savings are against "
         f"{reference} for all prompts. Regret: an exact binomial bound, one prompt per group; quality: a betting bound on "
-        "the mean over groups."
+        f"the mean over groups.{reserve_words(certificate)}"
     )
     presets = [
         [

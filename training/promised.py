@@ -84,12 +84,16 @@ def score(
     return Scored(replace(outcomes, expected_cost_usd=usd), scores, usd, path, scorer, serving)
 
 
-def promise(material: Material, learned: Learned, scored: Scored, progress: Progress) -> Promises:
-    """Certify the decision path on the calibration part, and say what is out of reach."""
+def promise(
+    material: Material, learned: Learned, scored: Scored, progress: Progress, reserve: float = 0.0
+) -> Promises:
+    """Certify the decision path on the calibration part, and say what is out of reach; `reserve` is `certify`'s."""
     rows, ladder = material.split.calibration, material.outcomes.ladder
     held, said = scored.outcomes.take(rows), take(scored.scores, rows)
     settings = scored.path.settings(said)
-    certificate = certify(held, said.p_pass, scored.usd[rows], **settings, seed=material.seed)
+    certificate = certify(
+        held, said.p_pass, scored.usd[rows], **settings, seed=material.seed, reserve=reserve
+    )
     certificate |= {
         "split": f"calibration part, by group ({material.split.method})",
         "date": datetime.now(UTC).date().isoformat(),

@@ -83,6 +83,19 @@ def test_alphas_and_epsilons_ascend_from_conservative_to_permissive() -> None:
 # Regret
 
 
+def test_a_reserve_is_the_certificate_of_a_stricter_promise() -> None:
+    rows = noisy(900, 4)
+    kept = of(rows, reserve=0.2)
+    strict = of(rows, alphas=[0.8 * alpha for alpha in ALPHAS])
+    assert 0.2 == kept["reserve"]
+    assert [row["epsilon"] for row in strict["table"]] == [row["epsilon"] for row in kept["table"]]
+    assert [row["epsilon"] for row in strict["quality"]] == [row["epsilon"] for row in kept["quality"]]
+    assert {row["alpha"] for row in kept["table"]} <= set(ALPHAS)
+    assert all(row["bound"] <= 0.8 * row["alpha"] for row in kept["table"])
+    assert list(strict["needed"].values()) == list(kept["needed"].values())
+    assert kept["table"] != of(rows)["table"]
+
+
 def test_too_few_groups_certify_nothing() -> None:
     # With 13 groups and no failure the bound is 0.206, with 14 it is 0.193.
     assert [] == of(alike(*SAFE, 13))["table"]

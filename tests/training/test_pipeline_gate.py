@@ -52,6 +52,7 @@ EVIDENCE = Evidence(
         "gap_closed": {"value": 0.2, "low": 0.1, "high": 0.3},
         "rules": [{"label": "prompt length alone", "lead": {"value": 0.1, "low": 0.05, "high": 0.15}}],
     },
+    compared=True,
 )
 PROMOTION = Promotion()
 
@@ -153,6 +154,19 @@ def test_a_first_model_has_to_be_worth_it() -> None:
         {"rules": [{"label": "always small", "lead": {"value": None, "low": None, "high": None}}]},
     ):
         assert "ROUTE" == decide(replace(first, worth={**first.worth, **worth}), PROMOTION).word
+
+
+def test_beside_a_champion_that_cannot_be_compared_it_is_a_first_model() -> None:
+    lost = replace(EVIDENCE, compared=False, champion_routes=False)
+    assert "against always the reference tier" in decide(lost, PROMOTION).headline
+    simple = {**lost.worth, "rules": [{"label": "prompt length alone", "lead": bounds(-0.02)}]}
+    verdict = decide(replace(lost, worth=simple), PROMOTION)
+    assert ("KEEP", ["baselines"]) == (verdict.word, failed(verdict))
+
+
+def test_where_nothing_can_be_compared_with_baselines_they_are_no_hindrance() -> None:
+    first = replace(EVIDENCE, champion=None, champion_routes=False, worth={"gap_closed": None, "rules": []})
+    assert "ROUTE" == decide(first, PROMOTION).word
 
 
 @pytest.mark.parametrize("change", [{"prompts": 29}, {"groups": 9}])

@@ -25,7 +25,7 @@ _KNOWN = (
         "wait for it or stop it, then " + GO_ON,
     ),
     (
-        r"database or disk is full|no space left|disk quota exceeded|disk i/o error",
+        r"database or disk is full|no space left|file too large|disk quota exceeded|disk i/o error",
         "the disk is full or fails",
         "make room, then " + GO_ON,
     ),
@@ -137,7 +137,7 @@ def _chain(error: BaseException) -> list[BaseException]:
 def _of_code(chain: list[BaseException]) -> tuple[str, str] | None:
     """Return what the system's own error number says; texts differ between languages, numbers do not."""
     codes = {each.errno for each in chain if isinstance(each, OSError)}
-    if codes & {errno.ENOSPC, errno.EDQUOT, errno.EIO}:
+    if codes & {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}:
         return _KNOWN[1][1:]
     if codes & {errno.EACCES, errno.EPERM, errno.EROFS}:
         return _KNOWN[2][1:]

@@ -156,7 +156,8 @@ class Fitting:
 
     @cached_property
     def _promises(self) -> Promises:
-        return promise(self.material, self._learned, self._scored, self._progress)
+        reserve = self._settings.promotion.reserve
+        return promise(self.material, self._learned, self._scored, self._progress, reserve)
 
     # Steps
 
@@ -170,7 +171,13 @@ class Fitting:
 
         def do() -> dict[str, Any]:
             assert self._history is not None, "labels come first"  # noqa: S101
-            return {"summary": summarise(tabulate(self._history, self.ladder))}
+            summary = summarise(tabulate(self._history, self.ladder))
+            if not any(tier["pass_rate"] for tier in summary["tiers"]):
+                raise ConfigError(
+                    f"history: no tier passed any of {summary['prompts']:,} prompts at a score of {self.ladder.pass_score:g}; "
+                    "see to the grader, or to pass_score in the tiers file"
+                )
+            return {"summary": summary}
 
         return self.ledger.run("label", inputs, do)
 
@@ -224,6 +231,7 @@ class Fitting:
 
     def certify(self) -> dict[str, Any]:
         """Certify what the data supports."""
+        inputs = {"calibrate": self._done("calibrate"), "reserve": self._settings.promotion.reserve}
 
         def do() -> dict[str, Any]:
             self._progress.step("certifying")
@@ -231,7 +239,7 @@ class Fitting:
             del decision["spend"]
             return {"certificate": abridge(certificate), "decision": decision}
 
-        return self.ledger.run("certify", {"calibrate": self._done("calibrate")}, do)
+        return self.ledger.run("certify", inputs, do)
 
     def export(self) -> dict[str, Any]:
         """Measure on the test part, and write the artefact."""

@@ -59,7 +59,9 @@ class Evidence:
     champion_routes : bool
         Whether it can be compared and has a certificate that is not void: only then are slices its own to lose.
     worth : mapping
-        `gap_closed`, the challenger's, and `rules`: the `label` of each simple rule, and the challenger's `lead` over it.
+        `gap_closed`, the challenger's, None where no comparison is possible, and `rules`: the `label` of each simple rule, and the challenger's `lead` over it.
+    compared : bool
+        Whether the champion's decisions can be judged on today's ladder; if not, the challenger is a first model.
     """
 
     duel: Mapping[str, Any]
@@ -69,6 +71,7 @@ class Evidence:
     champion: int | None
     champion_routes: bool
     worth: Mapping[str, Any]
+    compared: bool
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ def decide(evidence: Evidence, promotion: Promotion) -> Verdict:
         _fast(evidence, promotion),
         _slices(evidence, promotion),
     ]
-    if evidence.champion is None:
+    if evidence.champion is None or not evidence.compared:
         checks.append(_worth(evidence))
     passed = all(check.passed for check in checks)
     if passed:
@@ -169,8 +172,14 @@ def _certified(evidence: Evidence, promotion: Promotion) -> Check:
         "certificate",
         True,
         f"A regret of at most {percent(found.loss)} is certified at {percent(1.0 - evidence.certificate['delta'])} "
-        f"confidence, with {evidence.certificate['n']:,} calibration groups.",
+        f"confidence, with {evidence.certificate['n']:,} calibration groups"
+        f"{_reserve_words(evidence.certificate)}.",
     )
+
+
+def _reserve_words(certificate: Mapping[str, Any]) -> str:
+    reserve = certificate.get("reserve", 0.0)
+    return f" and {percent(reserve)} of it in reserve" if reserve else ""
 
 
 def _kept(evidence: Evidence) -> Check:
@@ -188,7 +197,8 @@ def _better(evidence: Evidence, promotion: Promotion) -> Check:
     duel = evidence.duel
     saving, same = duel["saving_lead"], duel["same_cost_lead"]
     margin = promotion.margin_saving
-    whom = "always the reference tier" if evidence.champion is None else f"version {evidence.champion}"
+    first = evidence.champion is None or not evidence.compared
+    whom = "always the reference tier" if first else f"version {evidence.champion}"
     if not duel["champion"]["keeps"]:
         whom += ", whose promise is not proved any more"
     said = f"at the promised quality its saving is {_points(saving)} against {whom}"
@@ -244,6 +254,8 @@ def _is_worse(part: Mapping[str, Any], promise: float, margin: float) -> bool:
 def _worth(evidence: Evidence) -> Check:
     """Whether routing by this model is better than by a simple rule, or than mixing the tiers at random."""
     gap, rules = evidence.worth["gap_closed"], evidence.worth["rules"]
+    if gap is None:
+        return Check("baselines", True, "No comparison with simpler rules is possible on these prompts.")
     better = [rule["label"] for rule in rules if (rule["lead"]["high"] or 0.0) < 0.0]
     if better:
         return Check("baselines", False, f"A simpler rule routes better: {', '.join(better)}.")

@@ -60,7 +60,7 @@ class Findings:
     duel : mapping
         As `eval.duel.duel` gives it, and `calibration`, the error beyond chance by tier.
     drift : mapping or None
-        As `eval.drift.measure_drift` gives it, abridged; None without a champion.
+        As `eval.drift.measure_drift` gives it, abridged, and `was_void`: whether the certificate was void before; None without a champion.
     """
 
     verified: Mapping[str, Any]
@@ -70,8 +70,9 @@ class Findings:
 
     @property
     def is_void(self) -> bool:
-        """Whether new outcomes contradict the champion's certificate."""
-        return self.drift is not None and self.drift["certificate"]["status"] == "void"
+        """Whether new outcomes contradict the champion's certificate, and that was not known before."""
+        drift = self.drift
+        return drift is not None and drift["certificate"]["status"] == "void" and not drift["was_void"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -287,7 +288,8 @@ class Judging:
         _write_json(folder / "drift.json", found)
         self.progress.say("\n" + render_drift_text(found))
         return {key: found[key] for key in ("prompts", "groups", "from", "until", "certificate", "text")} | {
-            "drifted": [row["name"] for row in found["rows"] if row["drifted"]]
+            "was_void": self.incumbent.is_void,
+            "drifted": [row["name"] for row in found["rows"] if row["drifted"]],
         }
 
 

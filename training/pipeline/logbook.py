@@ -78,7 +78,7 @@ class Logbook:
         path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         tracking.log_files(run_id, ledger.folder / STEPS_FILE)
         tracking.log_files(run_id, path)
-        tracking.set_tags(run_id, {DRY_RUN: str(dry_run).lower()})
+        tracking.set_tags(run_id, {DRY_RUN: str(dry_run).lower(), "tierwise.verdict": result["verdict"]})
         spent = {"seconds.total": result["seconds"]["total"], "seconds.mlflow": tracking.seconds}
         tracking.log_metrics(run_id, spent)
         tracking.end(run_id, "FINISHED")

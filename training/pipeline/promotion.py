@@ -145,6 +145,10 @@ def _move(
         try:
             _mark(tracking, event, _now())
             publish(folder, place.champion_dir)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"interrupted; version {target.version} is the champion now; run it again: it does the rest"
+            ) from None
         except RouterError as error:
             raise type(error)(
                 f"version {target.version} is the champion now, but not all is done: {error}; the next promote, "

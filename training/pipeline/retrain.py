@@ -39,7 +39,7 @@ from training.pipeline.record import render_verdict
 from training.pipeline.settings import Settings
 from training.pipeline.sources import Loaded, require_unchanged, resolve
 from training.pipeline.tracking import CHAMPION, Run, Tracking
-from training.pipeline.voiding import answer_void
+from training.pipeline.voiding import VOID_OF, answer_void
 from training.provenance import git_commit
 
 __all__ = ["add_arguments", "retrain", "run"]
@@ -271,8 +271,9 @@ class _WeeklyRun:
             latency_us=findings.verified["median_us"],
             champion=None if incumbent is None else incumbent.version,
             champion_routes=routes and incumbent is not None and not incumbent.is_void,
+            compared=incumbent is None or judging.champion_compares,
             worth={
-                "gap_closed": findings.evaluation["contenders"][SUBJECT],
+                "gap_closed": findings.evaluation["contenders"].get(SUBJECT),
                 "rules": findings.evaluation["rules"],
             },
         )
@@ -287,7 +288,9 @@ class _WeeklyRun:
             said = verdict.to_dict()
             document = json.dumps(said | {"version": version}, indent=1, allow_nan=False)
             (ledger.folder / VERDICT).write_text(document + "\n", encoding="utf-8")
-            page = render_verdict(verdict, findings, evidence.champion, texts)
+            page = render_verdict(
+                verdict, findings, evidence.champion if judging.champion_compares else None, texts
+            )
             (ledger.folder / VERDICT_PAGE).write_text(page, encoding="utf-8")
             return said
 
@@ -329,9 +332,14 @@ class _WeeklyRun:
                 self._progress,
             )
         sync(tracking, place)
-        served: dict[str, Any] = {"promoted": False, "demoted": now != compared, "champion": now}
+        served: dict[str, Any] = {
+            "promoted": False,
+            "demoted": findings.is_void and now != compared,
+            "champion": now,
+        }
         if served["demoted"] and findings.drift is not None:
-            word = "DO NOT ROUTE" if self._settings.promotion.on_void == "top" else verdict.word
+            serving = tracking.alias(CHAMPION)
+            word = "DO NOT ROUTE" if serving is not None and VOID_OF in serving.tags else verdict.word
             text = f"Version {compared} is demoted, and version {now} serves. {findings.drift['certificate']['text']}"
             served |= {"verdict": word, "headline": text}
         return served

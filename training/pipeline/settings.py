@@ -17,7 +17,7 @@ __all__ = ["Files", "Place", "Promotion", "Query", "Settings", "Source"]
 
 OnVoid = Literal["top", "previous", "keep"]
 
-_SHARES = ("max_regret", "margin_saving", "margin_quality", "margin_slice", "max_ece")
+_SHARES = ("max_regret", "reserve", "margin_saving", "margin_quality", "margin_slice", "max_ece")
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Promotion:
     ----------
     max_regret : float
         The promise that champion and challenger are both held to.
+    reserve : float
+        The part of each promise that a certificate keeps back for what changes until the next run.
     margin_saving, margin_quality : float
         By how much a challenger saves more, or answers better, before it is promoted: shares.
     margin_slice : float
@@ -46,6 +48,7 @@ class Promotion:
     """
 
     max_regret: float = 0.05
+    reserve: float = 0.1
     margin_saving: float = 0.01
     margin_quality: float = 0.005
     margin_slice: float = 0.02

@@ -176,8 +176,16 @@ class Tracking(Registry):
                 copied = Path(client.download_artifacts(run_id, path, aside))
                 return copied.replace(into / copied.name)
 
-    def register(self, run_id: str, artefact: Path, description: str, tags: Mapping[str, object]) -> int:
-        """Register an artefact as a version, make it the challenger, and return its number.
+    def register(
+        self,
+        run_id: str,
+        artefact: Path,
+        description: str,
+        tags: Mapping[str, object],
+        *,
+        is_challenger: bool = True,
+    ) -> int:
+        """Register an artefact as a version, make it the challenger if it is one, and return its number.
 
         Once per run and model: after a crash anywhere in between, what is there already is found again. The
         version is an ONNX model with signature and input example, and holds the artefact's own files beside.
@@ -208,7 +216,7 @@ class Tracking(Registry):
                         ).version
                     )
         newest = self.alias(CHALLENGER)
-        if newest is None or newest.version < number:
+        if is_challenger and (newest is None or newest.version < number):
             self.set_alias(CHALLENGER, number)
         return number
 

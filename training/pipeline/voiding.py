@@ -19,9 +19,10 @@ from training.pipeline.settings import Settings
 from training.pipeline.tracking import Tracking
 from training.void import void
 
-__all__ = ["answer_void"]
+__all__ = ["VOID_OF", "answer_void"]
 
-_VOID_OF = "tierwise.void_of"
+VOID_OF = "tierwise.void_of"
+"""Tag of a version: it is a copy of that one, and sends everything to the reference tier."""
 
 
 def answer_void(
@@ -115,5 +116,6 @@ def _register_void(tracking: Tracking, incumbent: Incumbent, run_id: str, why: s
     void(incumbent.folder, copy, why=why, date=datetime.now(UTC).date().isoformat())
     known = tracking.version(incumbent.version)
     fitted_by = None if known is None else known.tags.get(FITTED_BY) or known.run_id
-    tags = {_VOID_OF: str(incumbent.version), **({} if fitted_by is None else {FITTED_BY: fitted_by})}
-    return tracking.register(run_id, copy, f"Version {incumbent.version}, its certificate void. {why}", tags)
+    tags = {VOID_OF: str(incumbent.version), **({} if fitted_by is None else {FITTED_BY: fitted_by})}
+    description = f"Version {incumbent.version}, its certificate void. {why}"
+    return tracking.register(run_id, copy, description, tags, is_challenger=False)
