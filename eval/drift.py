@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from eval.drift_certificate import check_certificate
@@ -93,7 +94,9 @@ def measure_drift(
     certificate = check_certificate(outcomes, router, scores, max_regret=max_regret, seed=seed)
     stamps = np.empty(0, "datetime64[s]")
     if outcomes.timestamp is not None:
-        stamps = outcomes.timestamp[~np.isnat(outcomes.timestamp)].astype("datetime64[s]")
+        # A group is as new as its newest prompt: what repeats an old one does not make the window old.
+        newest = pd.Series(outcomes.timestamp).groupby(groups).max().dropna()
+        stamps = newest.to_numpy().astype("datetime64[s]")
     reference = document.get("reference") or {}
     told = [row for row in rows if row["told"]]
     return {

@@ -3,7 +3,8 @@
 Pure, given a seed. Differences are paired: both are measured on the same resamples of groups. Three questions:
 
 - What does each save at the promised quality? A router of which the promise is not proved saves nothing at that quality,
-  as only the reference tier is left to whoever wants it. Proved means: by what certified it and by these prompts together.
+  as only the reference tier is left to whoever wants it. Proved means: by what certified it and by these prompts together, and not
+  refuted by these alone.
   A certificate alone would do for one model on data like its own; but whoever picks, week after week, the model that saves
   most picks the one whose certificate was luckiest, and traffic moves on (docs/LOG.md).
 - At what the challenger spends, whose scores buy the better quality? Read off cross-fitted lines (`eval.lines`).
@@ -117,7 +118,7 @@ def duel(
     for name, side in sides.items():
         paid, quality = means[name]
         regret = regret_bounds(held, side, reference, seed)
-        keeps = regret["proved"] <= max_regret
+        keeps = regret["proved"] <= max_regret and regret["low"] <= max_regret
         saved = scene.saved(paid, reference)
         saving[name] = saved if keeps else np.zeros_like(saved)
         shares = np.bincount(side.chosen, minlength=len(held.ladder)) / len(rows)

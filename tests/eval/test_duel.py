@@ -183,6 +183,10 @@ def test_a_promise_is_proved_by_certificate_and_prompts_together() -> None:
         assert {name: seen[name] for name in ("value", "low", "high", "groups")} == {
             name: found[name] for name in ("value", "low", "high", "groups")
         }
+    # A certificate does not outweigh prompts that refute the promise.
+    refuted = held(outcomes, replace(alone, certified=(0, 100_000)), None, 0.9 * seen["low"])["challenger"]
+    assert refuted["regret"]["proved"] < 0.9 * seen["low"]
+    assert not refuted["keeps"]
     # Neither proves it alone: the certificate was lucky, the prompts are few.
     promise = 0.9 * seen["high"]
     lucky = replace(alone, certified=(0, 400))

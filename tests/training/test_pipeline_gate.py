@@ -93,9 +93,9 @@ FAULTS: dict[str, Evidence] = {
 @pytest.mark.parametrize("name", FAULTS)
 def test_each_fault_alone_keeps_the_champion(name: str) -> None:
     verdict = decide(FAULTS[name], PROMOTION)
-    assert ("KEEP", [name]) == (verdict.word, failed(verdict))
-    assert 1 == len(verdict.reasons)
-    assert verdict.headline == f"Version 3 serves on: {verdict.reasons[0]}"
+    # Without a proof there is no saving to compare.
+    assert ("KEEP", [name, "better"] if name == "promise" else [name]) == (verdict.word, failed(verdict))
+    assert verdict.headline == f"Version 3 serves on. {verdict.reasons[0]}"
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -128,9 +128,11 @@ def test_what_is_worse_is_called_worse() -> None:
 
 
 def test_a_slice_within_the_promise_or_within_the_margin_may_lose() -> None:
-    for change in ({"regret": 0.04}, {"quality_lead": bounds(-0.029)}):
+    for change in ({"regret": 0.04, "quality_lead": bounds(-0.05)}, {"quality_lead": bounds(-0.029)}):
         assert [] == failed(decide(shown(slices=[WORSE_SLICE[0] | change]), PROMOTION))
     assert [] == failed(decide(shown(slices=WORSE_SLICE), Promotion(margin_slice=0.3)))
+    # Graded answers that pass still and are much worse are no regret, and a loss.
+    assert ["slices"] == failed(decide(shown(slices=[WORSE_SLICE[0] | {"regret": 0.0}]), PROMOTION))
     broken = shown(slices=WORSE_SLICE, champion=EVIDENCE.duel["champion"])
     broken = replace(broken, champion=3, duel={**broken.duel, "champion": side(0.3, 0.09, keeps=False)})
     assert [] == failed(decide(broken, PROMOTION))

@@ -120,13 +120,13 @@ def test_decisions_are_laid_out_by_the_names_of_tiers(toy_artifact: Path) -> Non
     router = Router.load(toy_artifact)
     own, prompts = router.manifest.ladder, [f"Say {word}." for word in ("yes", "no", "it again")]
     decided = [router.route(prompt, Policy(max_regret=0.05)).index for prompt in prompts]
-    same = contender(router, prompts, own, 0.05)
+    same = contender(router, prompts, own, 0.05, own.names[-1])
     assert decided == same.chosen.tolist()
     assert same.scores is not None
     assert same.usd is not None
     assert same.scores == pytest.approx(router.score(prompts))
     longer = Ladder((Tier("free", ("f",), 0.0, 0.0), *own.tiers), own.pass_score)
-    shifted = contender(router, prompts, longer, 0.05)
+    shifted = contender(router, prompts, longer, 0.05, own.names[-1])
     assert [index + 1 for index in decided] == shifted.chosen.tolist()
     assert shifted.scores is None
-    assert [] == contender(router, [], own, 0.05).chosen.tolist()
+    assert [] == contender(router, [], own, 0.05, own.names[-1]).chosen.tolist()

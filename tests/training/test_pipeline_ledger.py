@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from router import RouterError
-from training.pipeline.ledger import Ledger, digest
+from training.pipeline.ledger import Ledger, clear, digest, run_folders
 
 
 class Step:
@@ -85,6 +85,22 @@ def test_a_step_that_fails_is_not_done_and_the_ones_before_are(tmp_path: Path) -
     again = Ledger(tmp_path)
     assert ["step"] == list(again.entries)
     assert {"done": True} == again.run("next", {}, lambda: {"done": True})
+
+
+def test_only_what_runs_left_is_cleared(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    for name in ("one", "two"):
+        Ledger(work / name).run("step", {}, dict)
+    (work / "own").mkdir()
+    (work / "own" / "thesis.txt").write_text("mine", encoding="utf-8")
+    assert ["two"] == [folder.name for folder in run_folders(work, but="one")]
+    clear(work, *run_folders(work, but=""), work / "not there")
+    assert ["own"] == [path.name for path in work.iterdir()]
+    (work / "own" / "thesis.txt").unlink()
+    (work / "own").rmdir()
+    clear(work)
+    assert not work.exists()
+    clear(work)
 
 
 def test_a_full_disk_is_told_in_a_sentence(tmp_path: Path) -> None:

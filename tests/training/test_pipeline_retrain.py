@@ -11,10 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eval.history import read_history
+from eval.progress import Progress
 from router import ConfigError, Router
 from router.artifact import open_artifact, read_manifest
+from router.tiers import read_tiers
+from training.material import prepare
 from training.pipeline.config import parse_settings
 from training.pipeline.gate import GateError
+from training.pipeline.incumbent import digest_groups
 from training.pipeline.promotion import rollback
 from training.pipeline.retrain import retrain
 from training.pipeline.settings import Settings
@@ -63,6 +68,10 @@ def weeks(tmp_path_factory: pytest.TempPathFactory) -> Weeks:
     whole = pd.read_parquet(history)
     cuts = [cut(whole, until, base / until, tiers) for until in ("2026-03-02", "2026-03-16")]
     settings = [settings_for(home, folder, model_name="weekly") for folder in cuts]
+    # What is better by luck does not decide what the tests see: the first champion stays.
+    settings[1] = replace(
+        settings[1], promotion=replace(settings[1].promotion, margin_saving=1.0, margin_quality=1.0)
+    )
     results = {"first": retrain(settings[0])}
     results["again"] = retrain(settings[0])
     results["dry"] = retrain(settings[1], dry_run=True)
@@ -91,15 +100,14 @@ def test_the_same_again_is_recognised(weeks: Weeks) -> None:
 def test_a_dry_run_promotes_nothing_and_the_run_itself_goes_on_from_there(weeks: Weeks) -> None:
     dry, real = weeks.results["dry"], weeks.results["real"]
     assert (True, False, 1) == tuple(dry[name] for name in ("dry_run", "promoted", "champion"))
-    assert [*STEPS[:11], "drift", *STEPS[11:], "total"] == list(dry["seconds"])
+    assert [*STEPS[:9], "drift", *STEPS[9:], "total"] == list(dry["seconds"])
     assert ["intend", "total"] == list(real["seconds"])  # all else was done
     assert (dry["run_id"], dry["version"], dry["model_id"]) == (
         real["run_id"],
         real["version"],
         real["model_id"],
     )
-    assert real["promoted"] == (real["verdict"] == "ROUTE")
-    assert real["champion"] == (2 if real["promoted"] else 1)
+    assert ("KEEP", False, 1) == tuple(real[name] for name in ("verdict", "promoted", "champion"))
 
 
 def test_nothing_is_left_of_a_finished_run_but_what_serves(weeks: Weeks) -> None:
@@ -151,27 +159,34 @@ def test_metrics_come_with_their_intervals(weeks: Weeks) -> None:
     assert ("group" if params["split"] == "group" else "time") == params["split"]
     assert "0.2" == params["promotion.max_regret"]
     assert "FINISHED" == run.info.status
-    assert 64 == len(run.data.tags["tierwise.step.fit"])
+    assert result["verdict"] in run.info.run_name
+    assert run.data.tags["mlflow.note.content"].startswith(f"# {result['verdict']}")
     dataset = run.inputs.dataset_inputs[0].dataset
     assert "history.parquet" == dataset.name
 
 
 def test_each_side_is_judged_on_what_neither_has_seen(weeks: Weeks, tmp_path: Path) -> None:
-    tracking = named(weeks)
-    seen = [
-        np.load(tracking.fetch(weeks.results[name]["run_id"], "training/seen_groups.npy", tmp_path / name))
-        for name in ("first", "real")
-    ]
-    duel = json.loads(
-        tracking.fetch(weeks.results["real"]["run_id"], "duel.json", tmp_path / "duel").read_bytes()
+    tracking, settings = named(weeks), weeks.settings[1]
+    first, real = weeks.results["first"]["run_id"], weeks.results["real"]["run_id"]
+    seen = np.load(tracking.fetch(first, "training/seen_groups.npy", tmp_path / "seen"))
+    duel = json.loads(tracking.fetch(real, "duel.json", tmp_path / "duel").read_bytes())
+    ladder = read_tiers(settings.tiers)
+    material = prepare(
+        read_history(settings.tiers.parent / "history.parquet"),
+        ladder,
+        settings.seed,
+        settings.split,
+        Progress(),
     )
-    assert 0 < duel["groups"]
-    assert len(np.unique(np.concatenate(seen))) > max(map(len, seen))
+    held = material.outcomes.take(material.split.test & material.outcomes.complete)
+    known = np.array(
+        [np.isin(digest_groups(held, np.arange(len(held)) == i), seen)[0] for i in range(len(held))]
+    )
+    assert 0 < known.sum()  # near repeats of prompts that the champion learned from
+    assert (~known).sum() == duel["prompts"]
 
 
 def test_rollback_needs_a_champion_before(weeks: Weeks) -> None:
-    if weeks.results["real"]["promoted"]:
-        pytest.fail("choose another seed: the next tests want the first champion to be kept")
     with pytest.raises(ConfigError, match="version 1 is the first champion"):
         rollback(named(weeks), weeks.settings[0].place)
 

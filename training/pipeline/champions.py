@@ -53,6 +53,8 @@ class Event:
     reason : str
     moved : str or None
         When the alias had moved; None: the process did not get that far.
+    run : str or None
+        The run of MLflow that moved it; None: a person did, by a command.
     """
 
     number: int
@@ -63,6 +65,7 @@ class Event:
     by: str
     reason: str = ""
     moved: str | None = None
+    run: str | None = None
 
     @property
     def key(self) -> str:
@@ -205,7 +208,12 @@ def _parse(key: str, text: str) -> Event | None:
     except (ValueError, TypeError, RecursionError):
         return None
     whole = [event.version] if event.previous is None else [event.version, event.previous]
-    texts = [event.at, event.by, event.reason] + ([] if event.moved is None else [event.moved])
+    texts = [
+        event.at,
+        event.by,
+        event.reason,
+        *(text for text in (event.moved, event.run) if text is not None),
+    ]
     sound = (
         all(type(value) is int for value in whole)
         and all(isinstance(value, str) for value in texts)

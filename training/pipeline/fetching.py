@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 from eval.progress import Progress
 from router.errors import ArtifactError
@@ -14,7 +15,7 @@ from training.pipeline.incumbent import Incumbent
 from training.pipeline.ledger import Ledger
 from training.pipeline.tracking import CHAMPION, Tracking, Version
 
-__all__ = ["FITTED_BY", "INTENT", "fetch_incumbent"]
+__all__ = ["FITTED_BY", "INTENT", "fetch_incumbent", "moved_before", "open_version"]
 
 FITTED_BY = "tierwise.fitted_by"
 """Tag of a version: the run whose split says what the model has seen."""
@@ -24,9 +25,11 @@ INTENT = "intend"
 
 
 def fetch_incumbent(
-    tracking: Tracking, ledger: Ledger, ladder: Ladder, progress: Progress
+    tracking: Tracking, ledger: Ledger, run_id: str, ladder: Ladder, progress: Progress
 ) -> Incumbent | None:
     """Return the champion, opened, with what it has seen; None where there is none.
+
+    In a run that was interrupted after it had moved the alias itself, that is the one before.
 
     Raises
     ------
@@ -35,44 +38,63 @@ def fetch_incumbent(
     TrackingError
         MLflow fails.
     """
-    champion = _compared(tracking, ledger)
+    champion = _compared(tracking, ledger, run_id)
     if champion is None:
         progress.say("no champion yet: the challenger has to beat always the reference tier")
         return None
-    folder = ledger.folder / f"champion-{champion.version}"
-    fitted_by = champion.tags.get(FITTED_BY) or champion.run_id
     try:
-        if not folder.exists():
-            tracking.fetch_model(champion.version, folder)
-        seen = (
-            None
-            if fitted_by is None
-            else tracking.fetch(fitted_by, f"training/{SEEN}", ledger.folder / "seen")
-        )
-        incumbent = Incumbent.open(champion.version, folder, seen, ladder)
+        incumbent = open_version(tracking, champion, ledger.folder, ladder)
     except ArtifactError as error:
-        shutil.rmtree(folder, ignore_errors=True)  # so that the next run fetches it again
         raise GateError(
             f"gate: champion {champion.version} cannot be opened ({error}); roll back with `python -m training rollback`, or "
             "promote another version"
         ) from error
     for text in incumbent.change.texts:
         progress.say(f"since the champion: {text}")
-    if seen is None:
+    if incumbent.seen is None:
         progress.say(
             "what the champion learned from was not written down, so all held-out prompts judge it, which flatters it"
         )
     return incumbent
 
 
-def _compared(tracking: Tracking, ledger: Ledger) -> Version | None:
-    """Return the champion; in a run that was interrupted after it had moved the alias, the one before."""
+def open_version(tracking: Tracking, version: Version, work: Path, ladder: Ladder) -> Incumbent:
+    """Fetch a version into a folder of the run and open it, with what it has seen.
+
+    Raises
+    ------
+    ArtifactError
+        It cannot be opened.
+    TrackingError
+        MLflow fails.
+    """
+    folder = work / f"champion-{version.version}"
+    fitted_by = version.tags.get(FITTED_BY) or version.run_id
+    try:
+        if not folder.exists():
+            tracking.fetch_model(version.version, folder)
+        seen = None
+        if fitted_by is not None:
+            seen = tracking.fetch(fitted_by, f"training/{SEEN}", work / f"seen-{version.version}")
+        return Incumbent.open(version.version, folder, seen, ladder)
+    except ArtifactError:
+        shutil.rmtree(folder, ignore_errors=True)  # so that the next run fetches it again
+        raise
+
+
+def _compared(tracking: Tracking, ledger: Ledger, run_id: str) -> Version | None:
     champion = tracking.alias(CHAMPION)
     meant = ledger.entries.get(INTENT)
-    if meant is None or champion is None or champion.version == meant["result"]["from"]:
+    events = read_journal(tracking.model_tags()).events
+    if meant is None or champion is None or not events or events[-1].run != run_id:
         return champion
     before = meant["result"]["from"]
-    events = read_journal(tracking.model_tags()).events
-    if not events or (events[-1].previous, events[-1].version) != (before, champion.version):
-        return champion  # others have moved it since
+    if (events[-1].previous, events[-1].version) != (before, champion.version):
+        return champion  # the alias did not move, or was moved by hand since
     return None if before is None else tracking.version(before)
+
+
+def moved_before(tracking: Tracking, run_id: str) -> bool:
+    """Whether a run has moved the alias, and others have since."""
+    events = read_journal(tracking.model_tags()).events
+    return any(event.run == run_id and event.moved for event in events) and events[-1].run != run_id

@@ -103,6 +103,10 @@ class Verdict:
         failed = [check.text for check in self.checks if not check.passed]
         return failed or [check.text for check in self.checks]
 
+    def after_demotion(self, word: str, text: str) -> Verdict:
+        """Return the verdict of a run that found the champion's certificate void, and saw to it."""
+        return Verdict(word, text, (Check("champion", False, text), *self.checks))
+
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Verdict:
         """Return the verdict that `to_dict` wrote."""
@@ -148,8 +152,8 @@ def decide(evidence: Evidence, promotion: Promotion) -> Verdict:
         return Verdict("ROUTE", _first(checks, "better"), tuple(checks))
     failed = next(check.text for check in checks if not check.passed)
     if evidence.champion is not None:
-        return Verdict("KEEP", f"Version {evidence.champion} serves on: {failed}", tuple(checks))
-    return Verdict("DO NOT ROUTE", f"Nothing is promoted: {failed}", tuple(checks))
+        return Verdict("KEEP", f"Version {evidence.champion} serves on. {failed}", tuple(checks))
+    return Verdict("DO NOT ROUTE", f"Nothing is promoted. {failed}", tuple(checks))
 
 
 def _first(checks: list[Check], name: str) -> str:
@@ -185,8 +189,8 @@ def _reserve_words(certificate: Mapping[str, Any]) -> str:
 def _kept(evidence: Evidence) -> Check:
     ours, promise = evidence.duel["challenger"], evidence.duel["max_regret"]
     found = (
-        f"regret {_share(ours['regret'])} on held-out prompts; with those that certified it, at most {ours['regret']['proved']:.1%}, where "
-        f"{percent(promise)} is promised"
+        f"regret {_share(ours['regret'])} on held-out prompts, and at most {ours['regret']['proved']:.1%} on all groups that certified "
+        f"it or were held out, where {percent(promise)} is promised"
     )
     if ours["keeps"]:
         return Check("promise", True, f"The promise is proved anew: {found}.")
@@ -197,10 +201,12 @@ def _better(evidence: Evidence, promotion: Promotion) -> Check:
     duel = evidence.duel
     saving, same = duel["saving_lead"], duel["same_cost_lead"]
     margin = promotion.margin_saving
+    if not duel["challenger"]["keeps"]:
+        return Check("better", False, "Not compared, as its promise is not proved.")
     first = evidence.champion is None or not evidence.compared
     whom = "always the reference tier" if first else f"version {evidence.champion}"
     if not duel["champion"]["keeps"]:
-        whom += ", whose promise is not proved any more"
+        whom += f", whose promise is not proved any more (as it decides, it saves {duel['champion']['saving']['value']:.1%})"
     said = f"at the promised quality its saving is {_points(saving)} against {whom}"
     if saving["low"] is None:
         raise GateError("gate: the resamples give no interval; grade prompts of more groups")
@@ -216,8 +222,8 @@ def _better(evidence: Evidence, promotion: Promotion) -> Check:
         if same["low"] > promotion.margin_quality and saving["value"] >= -margin:
             clear = f"the latter all above the margin of {_plain(promotion.margin_quality)}"
             return Check("better", True, f"{_capital(said)}, {clear}.")
-    worse = saving["high"] < 0.0
-    why = "it is worse" if worse else "neither is clear of its margin, and a tie changes nothing"
+    clear = f"not clear of the margin of {_plain(margin)}"
+    why = "it is worse" if saving["high"] < 0.0 else clear if first else f"{clear}, and a tie changes nothing"
     return Check("better", False, f"{_capital(said)}: {why}.")
 
 
@@ -235,7 +241,7 @@ def _fast(evidence: Evidence, promotion: Promotion) -> Check:
 def _slices(evidence: Evidence, promotion: Promotion) -> Check:
     duel = evidence.duel
     if not evidence.champion_routes or not duel["champion"]["keeps"]:
-        return Check("slices", True, "No champion that keeps the promise has slices to lose.")
+        return Check("slices", True, "Not asked, as there is no champion that keeps its promise.")
     worse = [part for part in duel["slices"] if _is_worse(part, duel["max_regret"], promotion.margin_slice)]
     if not worse:
         return Check("slices", True, f"None of {len(duel['slices'])} slices gets significantly worse.")
@@ -247,8 +253,12 @@ def _slices(evidence: Evidence, promotion: Promotion) -> Check:
 
 
 def _is_worse(part: Mapping[str, Any], promise: float, margin: float) -> bool:
-    """Whether a slice surely loses more quality than the margin, and what it loses is not within the promise."""
-    return bool(part["quality_lead"]["high"] < -margin and part["regret"] > promise)
+    """Whether a slice surely loses more quality than the margin, and what it loses is not within the promise.
+
+    Neither in regret, of which a graded answer that is worse and passes is none, nor in the mean score.
+    """
+    lost = -part["quality_lead"]["high"]
+    return bool(lost > margin and (part["regret"] > promise or lost > promise))
 
 
 def _worth(evidence: Evidence) -> Check:
@@ -262,7 +272,7 @@ def _worth(evidence: Evidence) -> Check:
     said = f"it closes {_share(gap)} of the gap from random mixing to hindsight"
     if gap["low"] <= 0.0 and gap["high"] < WORTH_HAVING:
         return Check("baselines", False, f"Mixing the tiers at random may do as well: {said}.")
-    return Check("baselines", True, f"No simpler rule routes better; {said}.")
+    return Check("baselines", True, f"No simpler rule is proven better; {said}.")
 
 
 def _plain(share: float) -> str:
@@ -276,7 +286,7 @@ def _points(bounds: Mapping[str, float | None]) -> str:
 
 
 def _signed(share: float) -> str:
-    return f"{round(100.0 * share, 1) + 0.0:+.1f}"  # no minus before a zero
+    return f"{100.0 * share:+.1f}"
 
 
 def _share(bounds: Mapping[str, float]) -> str:

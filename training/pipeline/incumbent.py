@@ -105,12 +105,18 @@ class Incumbent:
         return ~np.isin(_digests(outcomes.groups), self.seen)
 
 
-def contender(router: Router, prompts: Sequence[Prompt], ladder: Ladder, max_regret: float) -> Contender:
-    """Return what a router says of prompts when it is held to a promise, laid out on a ladder that has all its tiers."""
+def contender(
+    router: Router, prompts: Sequence[Prompt], ladder: Ladder, max_regret: float, reference: str
+) -> Contender:
+    """Return what a router says of prompts when it is held to a promise, laid out on a ladder that has all its tiers.
+
+    What certified it counts only where its promise is against the same reference tier.
+    """
     decided = router.route_many(prompts, Policy(max_regret=max_regret))
     place = np.array([ladder.names.index(tier.name) for tier in router.tiers], dtype=np.intp)
     chosen = place[[decision.index for decision in decided]] if decided else np.empty(0, np.intp)
-    certified = _certified(router, max_regret)
+    same = router.manifest.document["decision"]["reference"] == reference
+    certified = _certified(router, max_regret) if same else (0, 0)
     if compare_ladders(router.manifest.ladder, ladder).same_tiers:
         scores, usd = router.score(prompts).astype(np.float64), router.expected_cost(prompts)
         return Contender(chosen, scores, usd, certified)

@@ -127,8 +127,8 @@ class Judging:
     def judge(self) -> Findings:
         """Take all steps, in order."""
         verified = self.verify()
-        evaluation, duel = self.evaluate(), self.duel()
-        return Findings(verified, evaluation, duel, None if self.incumbent is None else self.drift())
+        drift = None if self.incumbent is None else self.drift()  # told also where the gate cannot run
+        return Findings(verified, self.evaluate(), self.duel(), drift)
 
     def verify(self) -> dict[str, Any]:
         """Open the artefact as a server would, and time it beside the champion."""
@@ -240,13 +240,10 @@ class Judging:
                 f"gate: expected {MIN_PROMPTS} held-out prompts or more that every tier answered and neither model learned "
                 f"from, found {int(judged.complete.sum())}; grade more of the newest prompts on every tier"
             )
-        ours = self._contender(self.challenger)
-        theirs = (
-            self._contender(self.incumbent.router)
-            if self.incumbent is not None and self.champion_compares
-            else None
-        )
         reference = self.fitting.manifest["decision"]["reference"]
+        ours, theirs = self._contender(self.challenger, reference), None
+        if self.incumbent is not None and self.champion_compares:
+            theirs = self._contender(self.incumbent.router, reference)
         found = duel(
             judged,
             ours,
@@ -264,9 +261,9 @@ class Judging:
         _write_json(self.fitting.ledger.folder / DUEL, found)
         return found
 
-    def _contender(self, router: Router) -> Contender:
+    def _contender(self, router: Router, reference: str) -> Contender:
         judged = self.judged
-        return contender(router, judged.prompts, judged.ladder, self.settings.promotion.max_regret)
+        return contender(router, judged.prompts, judged.ladder, self.settings.promotion.max_regret, reference)
 
     def _drift(self) -> dict[str, Any]:
         assert self.incumbent is not None, "without a champion there is nothing to have drifted from"  # noqa: S101

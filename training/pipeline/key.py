@@ -45,8 +45,8 @@ def run_key(settings: Settings, data: str, tiers: Path, embedding: Path) -> str:
 
 
 def data_digest(described: Sequence[Mapping[str, Any]]) -> str:
-    """Return one digest of a history's files, whatever they are called. Pure."""
-    return digest(sorted(str(file["sha256"]) for file in described))
+    """Return one digest of a history's files in the order that they are read in, whatever they are called. Pure."""
+    return digest([str(file["sha256"]) for file in described])
 
 
 def _code_digest() -> str:

@@ -10,16 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from router.artifact import sha256_of
 from router.errors import RouterError
 
-__all__ = ["STEPS_FILE", "Ledger", "digest"]
+__all__ = ["STEPS_FILE", "Ledger", "clear", "digest", "run_folders"]
 
 STEPS_FILE = "steps.json"
 """The ledger itself, in the run's folder."""
@@ -130,6 +131,19 @@ class Ledger:
         aside.write_text(json.dumps(self._entries, indent=1, allow_nan=False), encoding="utf-8")
         _flush(aside)
         aside.replace(self.folder / STEPS_FILE)
+
+
+def run_folders(work: Path, but: str) -> list[Path]:
+    """Return the folders of runs in a folder, all but one; what is no run's is somebody else's."""
+    return [path.parent for path in sorted(work.glob(f"*/{STEPS_FILE}")) if path.parent.name != but]
+
+
+def clear(work: Path, *folders: Path) -> None:
+    """Delete folders of runs, and the one that held them if nothing is left in it."""
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # not there, or something else is in it
+        work.rmdir()
 
 
 def digest(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds

@@ -18,7 +18,7 @@ from getpass import getuser
 from pathlib import Path
 from typing import Any
 
-from router.errors import RouterError
+from router.errors import ConfigError, RouterError
 
 __all__ = ["Locked", "hold", "who"]
 
@@ -35,12 +35,16 @@ def hold(path: Path) -> Iterator[None]:
     ------
     Locked
         Another process holds it; the message says which, and since when.
+    ConfigError
+        Its folder is a file.
     RouterError
         The file cannot be written, or its file system has no locks.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except (FileExistsError, NotADirectoryError):
+        raise ConfigError(f"home {path.parent} is not a folder; name one with --home") from None
     except OSError as error:
         raise RouterError(
             f"{path}: the lock cannot be opened ({error.strerror}); check that its folder may be written, or name "

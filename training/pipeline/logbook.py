@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from training.pipeline.gate import Verdict
 from training.pipeline.judging import DRIFT, DUEL, PLOTS, REPORT, Findings, Judging
 from training.pipeline.ledger import STEPS_FILE, Ledger
 from training.pipeline.record import measured, parameters
-from training.pipeline.settings import Settings
+from training.pipeline.settings import Files, Settings
 from training.pipeline.tracking import Tracking
 
 __all__ = ["DRY_RUN", "RESULT", "VERDICT", "VERDICT_PAGE", "Logbook", "window_words"]
@@ -37,8 +38,8 @@ class Logbook:
         self._run_id = run_id
 
     def done(self, step: str, entry: Mapping[str, Any]) -> None:
-        """Tell that a step is done: what went in, as a digest, and how long it took."""
-        self._tracking.set_tags(self._run_id, {f"tierwise.step.{step}": entry["inputs"]})
+        """Tell that a step is done, and how long it took; what went in is told in the end, of all steps."""
+        self._tracking.set_tags(self._run_id, {"tierwise.step": step})
         self._tracking.log_metrics(self._run_id, {f"seconds.{step}": entry["seconds"]})
 
     def data(
@@ -51,25 +52,42 @@ class Logbook:
         """Tell which data the run is about, and what its labels are."""
         for file in described:
             name, digest = str(file["name"]), str(file["sha256"])
-            self._tracking.log_dataset(self._run_id, name, name, digest, window["rows"], "training")
+            source = (
+                name
+                if isinstance(self._settings.history, Files)
+                else json.dumps(self._settings.history.to_json())
+            )
+            self._tracking.log_dataset(self._run_id, name, source, digest, window["rows"], "training")
         self._tracking.set_tags(self._run_id, {"tierwise.window": window_words(window)})
         path = folder / LABELS
         path.write_text(json.dumps(labels["summary"], indent=1) + "\n", encoding="utf-8")
         self._tracking.log_files(self._run_id, path)
 
-    def judged(self, judging: Judging, findings: Findings, verdict: Verdict, version: int) -> None:
-        """Tell what was found, on the run and on the version."""
+    def judged(self, judging: Judging, findings: Findings) -> None:
+        """Tell what was found."""
         tracking, run_id, folder = self._tracking, self._run_id, judging.fitting.ledger.folder
         manifest = judging.fitting.manifest
         tracking.log_params(run_id, parameters(self._settings.to_dict(), manifest))
         tracking.log_metrics(run_id, measured(manifest, findings))
         for name in (REPORT, PLOTS, *(() if findings.drift is None else (DRIFT,))):
             tracking.log_files(run_id, folder / name, name)
-        for name in (VERDICT, VERDICT_PAGE, DUEL):
+        tracking.log_files(run_id, folder / DUEL)
+
+    def concluded(self, folder: Path, verdict: Verdict, version: int, served: Mapping[str, Any]) -> None:
+        """Tell the verdict, on the run and on the version."""
+        tracking, run_id = self._tracking, self._run_id
+        for name in (VERDICT, VERDICT_PAGE):
             tracking.log_files(run_id, folder / name)
         said = {"tierwise.verdict": verdict.word, "tierwise.reasons": " ".join(verdict.reasons)}
         tracking.tag_version(version, said)
-        tracking.set_tags(run_id, said | {"tierwise.version": str(version)})
+        about = {
+            "tierwise.version": version,
+            "tierwise.champion": served["champion"],
+            # What MLflow's pages call the run, and show as its description.
+            "mlflow.runName": f"{datetime.now(UTC).date().isoformat()} {verdict.word} v{version}",
+            "mlflow.note.content": (folder / VERDICT_PAGE).read_text(encoding="utf-8"),
+        }
+        tracking.set_tags(run_id, said | about)
 
     def finish(self, ledger: Ledger, result: Mapping[str, Any], *, dry_run: bool) -> None:
         """Tell what it all came to, and end the run."""
@@ -78,7 +96,8 @@ class Logbook:
         path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         tracking.log_files(run_id, ledger.folder / STEPS_FILE)
         tracking.log_files(run_id, path)
-        tracking.set_tags(run_id, {DRY_RUN: str(dry_run).lower(), "tierwise.verdict": result["verdict"]})
+        inputs = {step: entry["inputs"] for step, entry in ledger.entries.items()}
+        tracking.set_tags(run_id, {DRY_RUN: str(dry_run).lower(), "tierwise.steps": json.dumps(inputs)})
         spent = {"seconds.total": result["seconds"]["total"], "seconds.mlflow": tracking.seconds}
         tracking.log_metrics(run_id, spent)
         tracking.end(run_id, "FINISHED")

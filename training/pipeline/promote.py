@@ -31,6 +31,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         sys.stderr.write(f"promote: version {result['champion']} is the champion now{_before(result)}\n")
     else:
         sys.stderr.write(f"promote: version {result['champion']} is the champion already; nothing to do\n")
+    if result["note"]:
+        sys.stderr.write(f"note: {result['note']}\n")
     return result
 
 

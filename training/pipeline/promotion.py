@@ -44,7 +44,12 @@ def open_tracking(place: Place, *, may_create: bool = True) -> Tracking:
 
 
 def promote(
-    tracking: Tracking, place: Place, version: int, reason: str = "", kind: Kind = "promote"
+    tracking: Tracking,
+    place: Place,
+    version: int,
+    reason: str = "",
+    kind: Kind = "promote",
+    run_id: str | None = None,
 ) -> dict[str, Any]:
     """Make a version the champion. Where it is already, its folder is looked after and nothing else is done.
 
@@ -74,7 +79,7 @@ def promote(
     if champion is not None and champion.version == version:
         sync(tracking, place)
         return _result(tracking, place, champion, version, kind, changed=False)
-    return _move(tracking, place, champion, target, reason, kind)
+    return _move(tracking, place, champion, target, reason, kind, run_id)
 
 
 def rollback(tracking: Tracking, place: Place, reason: str = "") -> dict[str, Any]:
@@ -134,12 +139,20 @@ def holds(folder: Path, version: Version) -> bool:
 
 
 def _move(
-    tracking: Tracking, place: Place, champion: Version | None, target: Version, reason: str, kind: Kind
+    tracking: Tracking,
+    place: Place,
+    champion: Version | None,
+    target: Version,
+    reason: str,
+    kind: Kind,
+    run_id: str | None = None,
 ) -> dict[str, Any]:
     previous = champion.version if champion else None
     with _staged(tracking, place, target) as folder:
         number = read_journal(tracking.model_tags()).next_number
-        event = Event(number, target.version, previous, _now(), kind, who(), reason[:_REASON_SIZE])
+        event = Event(
+            number, target.version, previous, _now(), kind, who(), reason[:_REASON_SIZE], run=run_id
+        )
         tracking.set_model_tag(event.key, event.to_json())
         tracking.set_alias(CHAMPION, target.version)
         try:
@@ -225,9 +238,20 @@ def _result(
         "champion": version.version,
         "previous": previous,
         "model_id": version.tags.get("tierwise.model_id"),
+        "note": _note(version),
         "champion_dir": str(place.champion_dir),
         "tracking_s": round(tracking.seconds, 3),
     }
+
+
+def _note(version: Version) -> str | None:
+    """Return what speaks against a version that a person makes the champion, or None."""
+    verdict = version.tags.get("tierwise.verdict")
+    if version.tags.get("tierwise.certificate") == "void":
+        return f"the certificate of version {version.version} was found void"
+    if verdict not in (None, "ROUTE"):
+        return f"the gate said {verdict} of version {version.version}: {version.tags.get('tierwise.reasons', '')}"
+    return None
 
 
 def _now() -> str:

@@ -5,6 +5,7 @@ Pure; `training.pipeline.tracking` sends it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,7 +19,8 @@ Metrics = dict[str, float | None]
 
 def parameters(settings: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, object]:
     """Return a run's parameters: what was asked for, and what the fit chose."""
-    asked = {key: value for key, value in settings.items() if key not in ("promotion", "history")}
+    asked = {key: value for key, value in settings.items() if key not in ("promotion", "history", "tiers")}
+    asked |= {"history": json.dumps(settings["history"]), "tiers_file": settings["tiers"]}
     split, model, decision = manifest["data"]["split"], manifest["model"], manifest["decision"]
     return {
         **asked,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,12 +25,12 @@ from router.errors import ArtifactError, ConfigError, RouterError
 from router.tiers import Ladder, read_tiers
 from training.fit import open_embedding
 from training.pipeline import config
-from training.pipeline.fetching import FITTED_BY, INTENT, fetch_incumbent
+from training.pipeline.fetching import FITTED_BY, INTENT, fetch_incumbent, moved_before
 from training.pipeline.fitting import SEEN, Fitting, read_checked, require_fresh
 from training.pipeline.gate import Evidence, GateError, Verdict, decide
 from training.pipeline.judging import Findings, Judging
 from training.pipeline.key import data_digest, run_key
-from training.pipeline.ledger import Ledger
+from training.pipeline.ledger import Ledger, clear, run_folders
 from training.pipeline.lock import hold
 from training.pipeline.logbook import DRY_RUN, RESULT, VERDICT, VERDICT_PAGE, Logbook, window_words
 from training.pipeline.promotion import promote, sync
@@ -39,7 +38,7 @@ from training.pipeline.record import render_verdict
 from training.pipeline.settings import Settings
 from training.pipeline.sources import Loaded, require_unchanged, resolve
 from training.pipeline.tracking import CHAMPION, Run, Tracking
-from training.pipeline.voiding import VOID_OF, answer_void
+from training.pipeline.voiding import VOID_OF, answer_void, declare_void
 from training.provenance import git_commit
 
 __all__ = ["add_arguments", "retrain", "run"]
@@ -105,9 +104,10 @@ class _WeeklyRun:
     def go(self) -> dict[str, Any]:
         place, tracking = self._settings.place, self._tracking
         incoming = place.work_dir / "incoming"
-        shutil.rmtree(incoming, ignore_errors=True)
+        clear(place.work_dir, incoming)
         try:
             week = self._load(incoming)
+            clear(place.work_dir, *run_folders(place.work_dir, but=week.key[:16]))
             if not self._dry_run:
                 with suppress(ArtifactError):  # a champion that does not open is told by the gate
                     sync(tracking, place)  # what a crash between alias and folder left behind
@@ -125,9 +125,9 @@ class _WeeklyRun:
                 Logbook(tracking, self._settings, run_id).end_badly(error)
                 raise
         finally:
-            shutil.rmtree(incoming, ignore_errors=True)
+            clear(place.work_dir, incoming)
         if not self._dry_run:  # else the run itself goes on from there
-            shutil.rmtree(place.work_dir, ignore_errors=True)
+            clear(place.work_dir, place.work_dir / week.key[:16])
         return result
 
     # Before anything is fitted
@@ -150,6 +150,7 @@ class _WeeklyRun:
         self._progress.say(f"run {week.key[:16]}" + (", resumed" if found is not None else ""))
         tags = {
             "tierwise.git_commit": git_commit() or "unknown",
+            "mlflow.source.name": "python -m training retrain",
             "mlflow.source.git.commit": (git_commit() or "").removesuffix("+changes"),
             "tierwise.data": week.data,
         }
@@ -168,9 +169,16 @@ class _WeeklyRun:
         result: dict[str, Any] = json.loads(file.read_bytes())
         require_fresh(result["window"], self._settings.max_age)
         champion = self._tracking.alias(CHAMPION)
+        now = None if champion is None else champion.version
+        if now != result["champion"]:
+            self._progress.say(f"since then, version {now} was made the champion by hand or by another run")
+            result["headline"] = (
+                f"Decided before, and since then version {now} was made the champion. {result['headline']}"
+            )
         return result | {
             "repeated": True,
-            "champion": None if champion is None else champion.version,
+            "dry_run": self._dry_run,
+            "champion": now,
             "seconds": {"total": round(time.monotonic() - self._begun, 2)},
             "tracking_s": round(self._tracking.seconds, 2),
         }
@@ -184,7 +192,7 @@ class _WeeklyRun:
         fitting = self._data(week, ledger, logbook)
         with _data_is_accepted():
             # Before minutes are spent on a challenger that cannot be compared with it.
-            incumbent = fetch_incumbent(tracking, ledger, week.ladder, self._progress)
+            incumbent = fetch_incumbent(tracking, ledger, run_id, week.ladder, self._progress)
             fitting.fit()
             fitting.calibrate()
             fitting.certify()
@@ -193,9 +201,11 @@ class _WeeklyRun:
             judging = Judging(fitting, incumbent, settings, self._progress)
             findings = judging.judge()
             version = self._register(run_id, week, fitting)
-            verdict = self._gate(judging, findings, version)
-            logbook.judged(judging, findings, verdict, version)
-            served = self._promote(run_id, judging, findings, verdict, version)
+            verdict = self._gate(judging, findings)
+            logbook.judged(judging, findings)
+            verdict, served = self._promote(run_id, judging, findings, verdict, version)
+            self._conclude(judging, findings, verdict, version)
+            logbook.concluded(ledger.folder, verdict, version, served)
             result = {
                 "verdict": verdict.word,
                 "headline": verdict.headline,
@@ -261,7 +271,7 @@ class _WeeklyRun:
         version: int = ledger.run("register", inputs, do)["version"]
         return version
 
-    def _gate(self, judging: Judging, findings: Findings, version: int) -> Verdict:
+    def _gate(self, judging: Judging, findings: Findings) -> Verdict:
         incumbent, ledger = judging.incumbent, judging.fitting.ledger
         routes = judging.champion_compares and not findings.is_void
         evidence = Evidence(
@@ -281,44 +291,44 @@ class _WeeklyRun:
             self._progress.say(
                 "the champion's tiers are not there any more, so the challenger is judged as a first one"
             )
-        texts = () if incumbent is None else incumbent.change.texts
-
-        def do() -> dict[str, Any]:
-            verdict = decide(evidence, self._settings.promotion)
-            said = verdict.to_dict()
-            document = json.dumps(said | {"version": version}, indent=1, allow_nan=False)
-            (ledger.folder / VERDICT).write_text(document + "\n", encoding="utf-8")
-            page = render_verdict(
-                verdict, findings, evidence.champion if judging.champion_compares else None, texts
-            )
-            (ledger.folder / VERDICT_PAGE).write_text(page, encoding="utf-8")
-            return said
-
-        verdict = Verdict.of(ledger.run("gate", asdict(evidence), do, [VERDICT, VERDICT_PAGE]))
+        promotion = self._settings.promotion
+        verdict = Verdict.of(
+            ledger.run("gate", asdict(evidence), lambda: decide(evidence, promotion).to_dict())
+        )
         self._progress.say(f"\n{verdict.word}: {verdict.headline}")
         for check in verdict.checks:
-            self._progress.say(f"  {'passed' if check.passed else 'FAILED'}  {check.name:<12} {check.text}")
+            self._progress.say(f"  {'passed' if check.passed else 'failed'}  {check.name:<12} {check.text}")
         return verdict
 
     def _promote(
         self, run_id: str, judging: Judging, findings: Findings, verdict: Verdict, version: int
-    ) -> dict[str, Any]:
-        """Move the alias, if the gate said so; else see to a champion whose certificate is void."""
+    ) -> tuple[Verdict, dict[str, Any]]:
+        """Move the alias, if the gate said so; else see to a champion whose certificate is void.
+
+        Returns the verdict as it stands then, and who serves.
+        """
         place, tracking, incumbent = self._settings.place, self._tracking, judging.incumbent
         compared = None if incumbent is None else incumbent.version
         if self._dry_run:
             self._progress.say("dry run: nothing is promoted")
-            return {"promoted": False, "demoted": False, "champion": compared}
+            return verdict, {"promoted": False, "demoted": False, "champion": compared}
         ledger = judging.fitting.ledger
         ledger.run(INTENT, {"from": compared, "to": version}, lambda: {"from": compared})
         champion = tracking.alias(CHAMPION)
         now = None if champion is None else champion.version
+        if moved_before(tracking, run_id):
+            self._progress.say(
+                "this run had moved the champion, and others have since: nothing is moved again"
+            )
+            return verdict, {"promoted": False, "demoted": False, "champion": now}
+        if findings.is_void and incumbent is not None and findings.drift is not None:
+            declare_void(tracking, incumbent.version, findings.drift["certificate"]["text"], self._progress)
         if verdict.promotes:
             if now not in (compared, version):
                 raise GateError(f"gate: champion {compared} was compared, and {now} serves now; run it again")
             self._progress.step(f"promoting version {version}")
-            promote(tracking, place, version, verdict.headline)
-            return {"promoted": True, "demoted": False, "champion": version}
+            promote(tracking, place, version, verdict.headline, run_id=run_id)
+            return verdict, {"promoted": True, "demoted": False, "champion": version}
         if now == compared and findings.is_void and incumbent is not None and findings.drift is not None:
             why = findings.drift["certificate"]["text"]
             now = answer_void(
@@ -341,8 +351,19 @@ class _WeeklyRun:
             serving = tracking.alias(CHAMPION)
             word = "DO NOT ROUTE" if serving is not None and VOID_OF in serving.tags else verdict.word
             text = f"Version {compared} is demoted, and version {now} serves. {findings.drift['certificate']['text']}"
-            served |= {"verdict": word, "headline": text}
-        return served
+            self._progress.say(f"\n{word}: {text}")
+            verdict = verdict.after_demotion(word, text)
+        return verdict, served
+
+    def _conclude(self, judging: Judging, findings: Findings, verdict: Verdict, version: int) -> None:
+        """Write the verdict down, for programs and for people."""
+        folder, incumbent = judging.fitting.ledger.folder, judging.incumbent
+        document = json.dumps(verdict.to_dict() | {"version": version}, indent=1, allow_nan=False)
+        (folder / VERDICT).write_text(document + "\n", encoding="utf-8")
+        rival = incumbent.version if incumbent is not None and judging.champion_compares else None
+        texts = () if incumbent is None else incumbent.change.texts
+        page = render_verdict(verdict, findings, rival, texts)
+        (folder / VERDICT_PAGE).write_text(page, encoding="utf-8")
 
 
 @contextmanager

@@ -29,4 +29,6 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     skipped = "".join(f"; version {number} was deleted" for number in result["skipped"])
     before = f"; before, it was version {result['previous']}" if result["previous"] else ""
     sys.stderr.write(f"rollback: version {result['champion']} is the champion again{before}{skipped}\n")
+    if result["note"]:
+        sys.stderr.write(f"note: {result['note']}\n")
     return result

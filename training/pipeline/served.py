@@ -15,6 +15,8 @@ from training.pipeline.tracking import CHALLENGER, CHAMPION
 
 __all__ = ["add_arguments", "run"]
 
+_MOST = 80  # characters of a reason in the table
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `python -m training history`."""
@@ -41,7 +43,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                     "now" if term is served[-1] and champion else _shown(term.until),
                     term.kind,
                     term.by,
-                    term.reason,
+                    _short(term.reason),
                 )
                 for term in served
             ],
@@ -76,6 +78,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         ],
         "unreadable": journal.unreadable,
     }
+
+
+def _short(reason: str) -> str:
+    """Return a reason that fits a line of a terminal; the document has it whole."""
+    return reason if len(reason) <= _MOST else f"{reason[: _MOST - 3]}..."
 
 
 def _shown(at: str | None) -> str:

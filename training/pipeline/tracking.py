@@ -166,10 +166,17 @@ class Tracking(Registry):
             client.set_terminated(run_id, status)
 
     def fetch(self, run_id: str, path: str, into: Path) -> Path | None:
-        """Copy one file of a run into a folder; None if the run has no such file."""
+        """Copy one file of a run into a folder; None if the run has no such file, or is gone itself."""
         with self._doing(f"fetch {path}", files=True) as client:
-            folder = path.rpartition("/")[0] or None
-            if path not in {found.path for found in client.list_artifacts(run_id, folder)}:
+            from mlflow.exceptions import MlflowException
+
+            try:
+                listed = client.list_artifacts(run_id, path.rpartition("/")[0] or None)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                listed = []
+            if path not in {found.path for found in listed}:
                 return None
             into.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".fetch.", dir=into) as aside:

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 _LONGEST_DAYS = 36_500  # a hundred years: arithmetic with dates cannot overflow
-_LENGTH = re.compile(r"([0-9]{1,5})\s*([wd])")
+_LENGTH = re.compile(r"([0-9]{1,5})\s*([wd]?)")
 _LONGEST_SHOWN = 60
 
 
@@ -104,7 +104,7 @@ def read_length(value: object, where: str) -> timedelta:
     if isinstance(value, int) and not isinstance(value, bool):
         days = 7 * value
     elif isinstance(value, str) and (found := _LENGTH.fullmatch(value.strip().lower())):
-        days = int(found[1]) * (7 if found[2] == "w" else 1)
+        days = int(found[1]) * (1 if found[2] == "d" else 7)
     if days is None or not 1 <= days <= _LONGEST_DAYS:
         raise ConfigError(
             f'{where} is a number of weeks, or text such as "12w" or "90d", from a day to a hundred years; found {show(value)}'

@@ -5,24 +5,29 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-
 from eval.duel import regret_bounds
 from eval.outcomes import Outcomes
 from eval.progress import Progress
+from eval.verdict import MIN_PROMPTS
 from router.errors import RouterError
 from training.pipeline.champions import predecessors, read_journal
-from training.pipeline.fetching import FITTED_BY
+from training.pipeline.fetching import FITTED_BY, open_version
 from training.pipeline.incumbent import Incumbent, contender
 from training.pipeline.promotion import promote
 from training.pipeline.settings import Settings
 from training.pipeline.tracking import Tracking
 from training.void import void
 
-__all__ = ["VOID_OF", "answer_void"]
+__all__ = ["VOID_OF", "answer_void", "declare_void"]
 
 VOID_OF = "tierwise.void_of"
 """Tag of a version: it is a copy of that one, and sends everything to the reference tier."""
+
+
+def declare_void(tracking: Tracking, version: int, why: str, progress: Progress) -> None:
+    """Say that a version's certificate is void, on the terminal and on the version."""
+    progress.say(f"\nVOID: the certificate of champion {version} does not hold any more. {why}")
+    tracking.tag_version(version, {"tierwise.certificate": "void"})
 
 
 def answer_void(
@@ -55,8 +60,6 @@ def answer_void(
     RouterError
         MLflow or the disk fails; the champion is as it was.
     """
-    progress.say(f"\nVOID: the certificate of champion {incumbent.version} does not hold any more. {why}")
-    tracking.tag_version(incumbent.version, {"tierwise.certificate": "void"})
     wish = settings.promotion.on_void
     if wish == "keep":
         progress.say("on_void is keep: it serves on, and its promises are not to be relied on")
@@ -70,13 +73,19 @@ def answer_void(
                 found,
                 f"Certificate of version {incumbent.version} void. {why}",
                 "demote",
+                run_id,
             )
             progress.say(f"on_void is previous: version {found} serves again")
             return found
         progress.say("on_void is previous, and no earlier champion keeps the promise on these prompts")
     number = _register_void(tracking, incumbent, run_id, why, work)
     promote(
-        tracking, settings.place, number, f"Certificate of version {incumbent.version} void. {why}", "demote"
+        tracking,
+        settings.place,
+        number,
+        f"Certificate of version {incumbent.version} void. {why}",
+        "demote",
+        run_id,
     )
     progress.say(
         f"version {number} serves: everything goes to the reference tier until a challenger is certified"
@@ -93,21 +102,25 @@ def _previous(
 
 
 def _keeps(tracking: Tracking, settings: Settings, number: int, judged: Outcomes, work: Path) -> bool:
-    folder = work / f"champion-{number}"
+    """Whether a version is proved to keep the promise, by its certificate and by judged prompts that it has not seen."""
+    version = tracking.version(number)
+    if version is None:
+        return False
     try:
-        if not folder.exists():
-            tracking.fetch_model(number, folder)
-        earlier = Incumbent.open(number, folder, None, judged.ladder)
+        earlier = open_version(tracking, version, work, judged.ladder)
     except RouterError:  # gone, or of another version of tierwise: no one to go back to
         return False
-    if earlier.is_void or not earlier.change.comparable:
+    if earlier.is_void or not earlier.change.comparable or earlier.seen is None:
+        return False
+    judged = judged.take(earlier.unseen(judged) & judged.complete)
+    if len(judged) < MIN_PROMPTS:
         return False
     promise = settings.promotion.max_regret
-    decided = contender(earlier.router, judged.prompts, judged.ladder, promise)
-    reference = judged.ladder.names.index(earlier.router.manifest.document["decision"]["reference"])
-    complete = np.flatnonzero(judged.complete)
-    found = regret_bounds(judged.take(complete), decided.take(complete), reference, settings.seed)
-    return found["proved"] <= promise
+    tier = earlier.router.manifest.document["decision"]["reference"]
+    decided = contender(earlier.router, judged.prompts, judged.ladder, promise, tier)
+    reference = judged.ladder.names.index(tier)
+    found = regret_bounds(judged, decided, reference, settings.seed)
+    return found["proved"] <= promise and found["low"] <= promise
 
 
 def _register_void(tracking: Tracking, incumbent: Incumbent, run_id: str, why: str, work: Path) -> int:
