@@ -14,7 +14,7 @@ from router.cli import main
 pytestmark = pytest.mark.pipeline
 
 STEPS = [
-    "load", "validate", "label", "split", "fit", "calibrate", "certify", "export", "verify", "evaluate", "duel", "drift",
+    "load", "validate", "label", "split", "fit", "calibrate", "certify", "export", "verify", "drift", "evaluate", "duel",
     "register", "gate", "intend",
 ]  # fmt: skip
 

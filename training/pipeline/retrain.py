@@ -1,6 +1,6 @@
 """The weekly run: retrain, compare, promote. One command that a scheduler can run without a person.
 
-The steps in order: load, validate, label, split, fit, calibrate, certify, export, verify, evaluate, duel, drift, register,
+The steps in order: load, validate, label, split, fit, calibrate, certify, export, verify, drift, evaluate, duel, register,
 gate, promote. Nothing that serves is touched before the last one, which moves one alias in one transaction. A run is known
 by its key: the same data, configuration and code as a finished run is recognised, and as an unfinished one is resumed.
 """
