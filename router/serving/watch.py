@@ -123,7 +123,8 @@ class Watch:
         self._seconds = seconds
         self._log = log
         self._stopping = threading.Event()
-        self._known = ""  # what the place looked like when it held the model that serves
+        self._known = ""  # what the place looked like when it held the model of `_known_id`
+        self._known_id = ""
         self._seen = ""
         self._tried = ""
         self._again_at = 0.0
@@ -162,6 +163,7 @@ class Watch:
 
     def _run(self, serving: Callable[[], str], change: Callable[[], None]) -> None:
         pause = self._seconds
+        self._known_id = serving()
         while not self._stopping.wait(pause):
             try:
                 settled = self._look(serving, change)
@@ -182,7 +184,8 @@ class Watch:
         if found != self._seen:
             self._seen = found
             return False
-        if found == self._known:
+        # The place may look as before and another model serve: it was there and gone between two looks.
+        if found == self._known and serving() == self._known_id:
             return True
         now = time.monotonic()
         if found != self._tried:
@@ -191,7 +194,7 @@ class Watch:
         if is_due and self._model_id is None:
             self._model_id = self._place.model_id()
         if self._model_id == serving():  # it was touched only; or the reload is done
-            self._known = found
+            self._known, self._known_id = found, serving()
         elif is_due:
             self._again_at = now + self._again_in
             self._again_in = min(2 * self._again_in, _MOST_AGAIN)

@@ -15,7 +15,8 @@ from replacing import hammered, model_ids, put, reloads
 from served import Reply, Served, Wire, ask, request, start, wait_until
 from toys import reseal
 
-from router.serving.watch import Folder
+from router.serving.log import Log
+from router.serving.watch import Folder, Watch
 from training.void import void
 
 
@@ -196,3 +197,33 @@ def test_a_link_is_followed(toy_artifact: Path, second: Path, tmp_path: Path) ->
     link.symlink_to(second)
     assert before != place.look()
     assert "tw-second" == place.model_id()
+
+
+class Turning:
+    """A place that goes back to its first model as soon as its second one is taken."""
+
+    def __init__(self) -> None:
+        self.version = "1"
+        self.serving = "model 1"
+        self.taken: list[str] = []
+
+    def look(self) -> str:
+        return self.version
+
+    def model_id(self) -> str:
+        return f"model {self.version}"
+
+    def take(self) -> None:
+        self.serving = self.model_id()
+        self.taken.append(self.serving)
+        self.version = "1"
+
+
+def test_a_model_that_comes_back_before_the_next_look_is_taken_again() -> None:
+    place = Turning()
+    watch = Watch(place, 0.01, Log("off"))
+    watch.begin()
+    watch.start(lambda: place.serving, place.take)
+    place.version = "2"
+    wait_until(lambda: ["model 2", "model 1"] == place.taken, "the first model is not taken again")
+    watch.stop()

@@ -97,7 +97,7 @@ def test_the_manifest_is_complete(artefact: Path, history_files: tuple[Path, Pat
         "novelty_threshold", "novelty_false_alarm", "novelty_false_alarm_observed", "spend",
     } == set(document["decision"])  # fmt: skip
     assert {
-        "delta", "n", "reference", "table", "quality", "slices", "needed", "split", "date",
+        "delta", "n", "reference", "reserve", "table", "quality", "slices", "needed", "split", "date",
     } == set(document["certificate"])  # fmt: skip
     assert DELTA == document["certificate"]["delta"]
     assert document["certificate"]["reference"] == document["decision"]["reference"]
