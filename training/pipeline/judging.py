@@ -208,7 +208,9 @@ class Judging:
         for name, text in render_plots(document).items():
             (folder / PLOTS / name).write_text(text, encoding="utf-8")
         verdict, comparison = document["verdict"], document["comparison"]
-        self.progress.say(f"against baselines: {verdict['word']}. {verdict['headline']}")
+        self.progress.say(
+            f"the report, which holds it against other estimators, too: {verdict['word']}. {verdict['headline']}"
+        )
         return {
             "verdict": verdict,
             "contenders": {}
