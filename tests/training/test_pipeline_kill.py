@@ -31,7 +31,6 @@ REGISTERING = [
 ]
 
 BEFORE_THE_ALIAS = [
-    At(f"{TRACKING}.tag_version", when="after"),  # the verdict's
     At(f"{RETRAIN}:promote"),
     At(f"{TRACKING}.set_model_tag", when="after"),  # the journal's entry
     At(f"{TRACKING}.set_alias", "champion"),
@@ -41,6 +40,7 @@ AFTER_THE_ALIAS = [
     At(f"{PROMOTION}:publish"),
     At("training.package:_swap", when="after"),
     At(f"{RETRAIN}:promote", when="after"),
+    At(f"{TRACKING}.tag_version", when="after"),  # the verdict's
     At(f"{TRACKING}.end"),
 ]
 

@@ -242,6 +242,7 @@ def test_nothing_is_taken_from_the_environment(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/elsewhere.db")
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "77")
+    tracking.open()  # MLflow's own switches are set by the first use of a process
     before = dict(os.environ)
     run_id = tracking.begin("new", "week 4", {})
     assert 4 == tracking.register(run_id, rename(toy_artifact, tmp_path / "new", "tw-new"), "", {})
