@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import beta, t
 
 __all__ = [
-    "Binned", "bin_numbers", "bin_shares", "difference_by_chance", "edges_of", "group_numbers", "mean_by_chance", "mean_error", "psi",
-    "psi_by_chance", "psi_of", "rate_interval", "widest_cut",
+    "Binned", "Null", "bin_numbers", "bin_shares", "edges_of", "group_numbers", "mean_by_chance", "mean_error", "psi", "psi_of",
+    "rate_interval", "widest_cut",
 ]  # fmt: skip
 
 Floats = NDArray[np.float64]
@@ -120,7 +120,7 @@ def psi(then: ArrayLike, n_then: int, now: ArrayLike, n_now: int) -> Floats:
 
     It is Jeffreys' divergence. Each side is given half a prompt per bin, spread as the two together are, so that an empty
     bin is no infinite surprise. That .1 is some shift and .25 much is a rule of thumb of credit scoring (Siddiqi, "Credit
-    Risk Scorecards", 2006), and takes no account of how few prompts there are: `psi_by_chance` does.
+    Risk Scorecards", 2006), and takes no account of how few prompts there are: `Null.psi` does.
     """
     a, b = np.asarray(then, np.float64), np.asarray(now, np.float64)
     pooled = (n_then * a + n_now * b) / (n_then + n_now)
@@ -135,23 +135,41 @@ def psi_of(then: Binned, now: Binned) -> float:
     return float(psi(then.shares, _whole(then.effective), now.shares, _whole(now.effective)))
 
 
-def psi_by_chance(then: Binned, now: Binned, level: float, draws: int, rng: np.random.Generator) -> float:
-    """Return the index that two samples of these sizes from one distribution exceed with a chance of `level`."""
-    sizes = _whole(then.effective), _whole(now.effective)
-    pooled = (sizes[0] * then.shares + sizes[1] * now.shares) / sum(sizes)
-    pooled = pooled / pooled.sum()
-    first, second = (rng.multinomial(size, pooled, size=draws) / size for size in sizes)
-    return _far(psi(first, sizes[0], second, sizes[1]), level)
+class Null(NamedTuple):
+    """What chance alone does where nothing drifted: drawn, and exceeded with a chance of `level`.
 
+    Attributes
+    ----------
+    level : float
+        In (0, 1).
+    draws : int
+        1 or more; many more than 1 / level, or the answer is the largest draw.
+    rng : Generator
+        It moves on with every answer.
+    """
 
-def difference_by_chance(
-    then: float, n_then: float, now: float, n_now: float, level: float, draws: int, rng: np.random.Generator
-) -> float:
-    """Return how far apart two rates of these sizes are with a chance of `level`, were they one rate."""
-    sizes = _whole(n_then), _whole(n_now)
-    pooled = min(1.0, max(0.0, (sizes[0] * then + sizes[1] * now) / sum(sizes)))
-    first, second = (rng.binomial(size, pooled, size=draws) / size for size in sizes)
-    return _far(np.abs(first - second), level)
+    level: float
+    draws: int
+    rng: np.random.Generator
+
+    def exceeded(self, drawn: Floats) -> float:
+        """Return what so few of the draws (draws,) exceed."""
+        return float(np.quantile(drawn, 1.0 - self.level, method="higher"))
+
+    def psi(self, then: Binned, now: Binned) -> float:
+        """Return the index that two samples of these sizes from one distribution exceed."""
+        sizes = _whole(then.effective), _whole(now.effective)
+        pooled = (sizes[0] * then.shares + sizes[1] * now.shares) / sum(sizes)
+        pooled = pooled / pooled.sum()
+        first, second = (self.rng.multinomial(size, pooled, size=self.draws) / size for size in sizes)
+        return self.exceeded(psi(first, sizes[0], second, sizes[1]))
+
+    def difference(self, then: float, n_then: float, now: float, n_now: float) -> float:
+        """Return how far apart two rates of these sizes are, were they one rate."""
+        sizes = _whole(n_then), _whole(n_now)
+        pooled = min(1.0, max(0.0, (sizes[0] * then + sizes[1] * now) / sum(sizes)))
+        first, second = (self.rng.binomial(size, pooled, size=self.draws) / size for size in sizes)
+        return self.exceeded(np.abs(first - second))
 
 
 def mean_error(values: ArrayLike, groups: Indices) -> tuple[float, float]:
@@ -193,7 +211,3 @@ def widest_cut(then: Binned, now: Binned) -> int | None:
 
 def _whole(n: float) -> int:
     return max(1, round(n))
-
-
-def _far(drawn: Floats, level: float) -> float:
-    return float(np.quantile(drawn, 1.0 - level, method="higher"))

@@ -6,6 +6,7 @@ both themes, and its own ground.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from eval.drift_rows import Row
@@ -87,6 +88,21 @@ def _both(document: dict[str, Any], draw: Any, name: str, title: str, said: str)
     return "".join(parts)
 
 
+def _names_width(names: Iterable[str], size: str, most: float) -> float:
+    """Return the width of the column of names; on a narrow page they stand above their rows."""
+    if size != "wide":
+        return 10.0
+    return min(max(text_width(name, SIZES[size][2] * 1.08) for name in names), most) + 18
+
+
+def _words(name: str, value: str, drifted: bool, width: float, y: float) -> list[str]:
+    class_ = "name" if drifted else "plain"
+    return [
+        element("text", escape(name), class_=class_, x=2.0, y=y),
+        element("text", value, class_=class_, x=width - 2, y=y, text_anchor="end"),
+    ]
+
+
 def _moved(document: dict[str, Any]) -> list[Row]:
     told = [row for row in document["rows"] if row["told"]]
     return sorted(told, key=lambda row: -row["of_limit"])[:SHOWN]
@@ -104,7 +120,7 @@ def _shifts(document: dict[str, Any], size: str) -> tuple[str, float]:
     wide = size == "wide"
     row_height = 27.0 if wide else 40.0
     values = 54.0
-    names = min(max(text_width(label_of(row), font * 1.08) for row in rows), 320.0) + 18 if wide else 10.0
+    names = _names_width(map(label_of, rows), size, 320.0)
     x = Scale(0.0, min(_MOST, max(1.25, max(row["of_limit"] for row in rows))), names, width - values - 18)
     bottom = 10.0 + row_height * len(rows)
     parts = []
@@ -123,12 +139,9 @@ def _shifts(document: dict[str, Any], size: str) -> tuple[str, float]:
         top = 10.0 + row_height * i
         middle = top + (row_height / 2 if wide else row_height - 11)
         text_y = middle + font * 0.35 if wide else top + font + 1
-        class_, style = ("name", "s1") if row["drifted"] else ("plain", "s0")
+        style = "s1" if row["drifted"] else "s0"
         shown = fit(label_of(row), font * 1.05, names - 18 if wide else width - values - 30)
-        parts.append(element("text", escape(shown), class_=class_, x=2.0, y=text_y))
-        parts.append(
-            element("text", limit_words(row), class_=class_, x=width - 2, y=text_y, text_anchor="end")
-        )
+        parts += _words(shown, limit_words(row), row["drifted"], width, text_y)
         end = x(row["of_limit"])
         parts.append(element("line", class_=f"interval {style}", x1=x(0), x2=end, y1=middle, y2=middle))
         if row["of_limit"] > x.high:
@@ -152,9 +165,7 @@ def _rates(document: dict[str, Any], size: str) -> tuple[str, float]:
     row_height = 44.0 if wide else 62.0
     said = [f"{value_words(row, 'before')} → {value_words(row, 'now')}" for row in rows]
     values = max(text_width(text, font) for text in said) + 18
-    names = (
-        min(max(text_width(clean(row["name"]), font * 1.08) for row in rows), 260.0) + 18 if wide else 10.0
-    )
+    names = _names_width((clean(row["name"]) for row in rows), size, 260.0)
     bounds = [row[key] for row in rows for key in ("before_low", "low", "before_high", "high")]
     low, high = padded(min(bounds), max(bounds), 0.06)
     x = Scale(max(0.0, low), min(1.0, high), names, width - values if wide else width - 14)
@@ -172,10 +183,9 @@ def _rates(document: dict[str, Any], size: str) -> tuple[str, float]:
         top = 8.0 + row_height * i
         middle = top + (row_height / 2 if wide else row_height - 20)
         text_y = middle + font * 0.35 if wide else top + font + 2
-        class_, style = ("name", "s1") if row["drifted"] else ("plain", "s0")
+        style = "s1" if row["drifted"] else "s0"
         shown = fit(row["name"], font * 1.05, names - 18 if wide else width - values - 10)
-        parts.append(element("text", escape(shown), class_=class_, x=2.0, y=text_y))
-        parts.append(element("text", text, class_=class_, x=width - 2, y=text_y, text_anchor="end"))
+        parts += _words(shown, text, row["drifted"], width, text_y)
         for kind, key, y, mark in (
             ("before_", "before", middle - 7, "hollow"),
             ("", "now", middle + 7, "dot"),

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from eval.drift_chance import (
     Binned,
+    Null,
     bin_shares,
-    difference_by_chance,
     edges_of,
-    psi_by_chance,
     psi_of,
     rate_interval,
     widest_cut,
@@ -85,12 +84,12 @@ def input_rows(
     if why is not None:
         return [untold_row(kind, name, why) for kind, name in names]
     assert isinstance(reference, Mapping)  # noqa: S101 - told above
-    level = 0.5 * ALPHA / len(names)
+    null = Null(0.5 * ALPHA / len(names), draws, rng)
     dimension = len(reference["mean_embedding"])
-    rows = [_embedding_row(window, manifest, dimension, level, draws, rng)]
+    rows = [_embedding_row(window, manifest, dimension, null)]
     for i, name in enumerate(FEATURE_NAMES):
         values = window.X[:, dimension + i].astype(np.float64)
-        rows.append(_feature_row(name, values, window, manifest, level, draws, rng))
+        rows.append(_feature_row(name, values, window, manifest, null))
     held = reference.get("held")
     for k, name in enumerate(window.tiers):
         if not held or name not in held["p_pass"]:
@@ -98,10 +97,8 @@ def input_rows(
             continue
         then = Binned.read(held["p_pass"][name])
         now = Binned.of(window.scores.p_pass[:, k], window.groups, then.edges)
-        rows.append(
-            _shape_row("score", name, then, now, level, draws, rng)
-        )  # fmt: skip
-    rows.append(_novelty_row(window, manifest, level, draws, rng))
+        rows.append(_shape_row("score", name, then, now, null))
+    rows.append(_novelty_row(window, manifest, null))
     return rows
 
 
@@ -109,9 +106,7 @@ def _embedding_row(
     window: Window,
     manifest: Mapping[str, Any],
     dimension: int,
-    level: float,
-    draws: int,
-    rng: np.random.Generator,
+    null: Null,
 ) -> Row:
     """Compare mean embeddings; chance moves either as prompts of the window vary, group by group."""
     reference, name = manifest["reference"], "mean embedding"
@@ -126,9 +121,9 @@ def _embedding_row(
     spread = axes * np.sqrt(np.maximum(variances, 0.0))
     ratio = groups / _groups_then(manifest)
     pooled = (now + then / ratio) / (1.0 + 1.0 / ratio)
-    first = pooled + rng.standard_normal((draws, dimension)) @ spread.T
-    second = pooled + np.sqrt(ratio) * rng.standard_normal((draws, dimension)) @ spread.T
-    chance = float(np.quantile(_cosine_distance(first, second), 1.0 - level, method="higher"))
+    first = pooled + null.rng.standard_normal((null.draws, dimension)) @ spread.T
+    second = pooled + np.sqrt(ratio) * null.rng.standard_normal((null.draws, dimension)) @ spread.T
+    chance = null.exceeded(_cosine_distance(first, second))
     shift, limit = float(_cosine_distance(then, now)), max(EMBEDDING_LIMIT, chance)
     text = f"mean embeddings are {shift:.4f} apart in cosine; chance alone stays below {chance:.4f}"
     return make_row(
@@ -141,9 +136,7 @@ def _feature_row(
     values: Floats,
     window: Window,
     manifest: Mapping[str, Any],
-    level: float,
-    draws: int,
-    rng: np.random.Generator,
+    null: Null,
 ) -> Row:
     reference = manifest["reference"]
     bins = reference.get("bins", {}).get(name)
@@ -155,7 +148,7 @@ def _feature_row(
         now, then = _against_deciles(values, window, manifest, reference["features"].get(name))
         if then is None:
             return untold_row("feature", name, "the model's manifest says nothing of it; fit it again")
-    return _shape_row("feature", name, then, now, level, draws, rng)
+    return _shape_row("feature", name, then, now, null)
 
 
 def _against_deciles(
@@ -184,14 +177,12 @@ def _shape_row(
     name: str,
     then: Binned,
     now: Binned,
-    level: float,
-    draws: int,
-    rng: np.random.Generator,
+    null: Null,
 ) -> Row:
     """Return the row of a distribution; `before` and `now` are the shares beyond the cut where they differ most."""
     shift = psi_of(then, now)
     # What is within the limit needs no chance to excuse it, and a report asks for dozens of these.
-    chance = psi_by_chance(then, now, level, draws, rng) if shift > SOME else 0.0
+    chance = null.psi(then, now) if shift > SOME else 0.0
     limit = max(SOME, chance)
     cut = widest_cut(then, now)
     beyond = [1.0, 1.0] if cut is None else [float(each.shares[cut + 1 :].sum()) for each in (then, now)]
@@ -212,9 +203,7 @@ def _shape_row(
     )  # fmt: skip
 
 
-def _novelty_row(
-    window: Window, manifest: Mapping[str, Any], level: float, draws: int, rng: np.random.Generator
-) -> Row:
+def _novelty_row(window: Window, manifest: Mapping[str, Any], null: Null) -> Row:
     kind, name = "novelty", "novel prompts"
     decision, held = manifest["decision"], manifest["reference"].get("held")
     if held:
@@ -228,7 +217,7 @@ def _novelty_row(
     shares, n_now = bin_shares(novel.astype(np.intp), 2, window.groups)
     now = float(shares[1])
     shift = now - then
-    chance = difference_by_chance(then, n_then, now, n_now, level, draws, rng)
+    chance = null.difference(then, n_then, now, n_now)
     limit = max(NOVELTY_LIMIT, chance)
     low, high = rate_interval(now, n_now)
     text = f"prompts taken for novel, which go to the reference tier: {then:.1%} then, {now:.1%} now"

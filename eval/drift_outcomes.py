@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.drift_chance import (
+    Null,
     bin_numbers,
     bin_shares,
-    difference_by_chance,
     group_numbers,
     mean_by_chance,
     mean_error,
@@ -58,7 +58,7 @@ def outcome_rows(
     p_pass : (n, k)
         The router's, its tiers in order.
     """
-    level = 0.5 * ALPHA / (len(_ROWS) * len(tiers))
+    null = Null(0.5 * ALPHA / (len(_ROWS) * len(tiers)), draws, rng)
     names = outcomes.ladder.names
     whole = require(len(set(outcomes.groups)))
     found: list[list[Row]] = []
@@ -78,9 +78,9 @@ def outcome_rows(
         p = p_pass[seen, k].astype(np.float64)
         found.append(
             [
-                _label_row(tier, passed, groups, manifest, level, draws, rng),
-                _cost_row(tier, outcomes.cost_usd[seen, column], groups, manifest, level),
-                *_calibration_rows(tier, p, passed, groups, manifest, level, draws, rng),
+                _label_row(tier, passed, groups, manifest, null),
+                _cost_row(tier, outcomes.cost_usd[seen, column], groups, manifest, null.level),
+                *_calibration_rows(tier, p, passed, groups, manifest, null),
             ]
         )
     return [rows[i] for i in range(len(_ROWS)) for rows in found]
@@ -114,16 +114,14 @@ def _label_row(
     passed: Floats,
     groups: NDArray[np.intp],
     manifest: Mapping[str, Any],
-    level: float,
-    draws: int,
-    rng: np.random.Generator,
+    null: Null,
 ) -> Row:
     then, n_then = _pass_rate_then(tier, manifest)
     if then is None:
         return untold_row("label", tier, _OLD)
     shares, n_now = bin_shares(passed.astype(np.intp), 2, groups)
     now = float(shares[1])
-    shift, chance = now - then, difference_by_chance(then, n_then, now, n_now, level, draws, rng)
+    shift, chance = now - then, null.difference(then, n_then, now, n_now)
     limit = max(LABEL_LIMIT, chance)
     low, high = rate_interval(now, n_now)
     text = f"{tier} passed {then:.1%} then, {now:.1%} now ({low:.1%} to {high:.1%})"
@@ -177,9 +175,7 @@ def _calibration_rows(
     passed: Floats,
     groups: NDArray[np.intp],
     manifest: Mapping[str, Any],
-    level: float,
-    draws: int,
-    rng: np.random.Generator,
+    null: Null,
 ) -> tuple[Row, Row]:
     """Compare the gap between probability and pass rate, in all and bin by bin, with what it was."""
     names = tier + _ROWS[2][1], tier + _ROWS[3][1]
@@ -190,7 +186,7 @@ def _calibration_rows(
     error = max(error, float(np.sqrt((p * (1.0 - p)).sum()) / len(p)))
     before, shift = float(then["gap"]), gap - float(then["gap"])
     fewest = min(int(groups.max()) + 1, int(then["groups"]))
-    limit = max(CALIBRATION_LIMIT, mean_by_chance((float(then["error"]), error), fewest, level))
+    limit = max(CALIBRATION_LIMIT, mean_by_chance((float(then["error"]), error), fewest, null.level))
     wide = mean_by_chance((error,), fewest, 0.05)
     mean_p, rate = float(p.mean()), float(passed.mean())
     text = f"{tier} was given {mean_p:.1%} to pass, and passed {rate:.1%}; then the difference was {100 * before:+.1f} points"
@@ -207,10 +203,10 @@ def _calibration_rows(
     weights = np.where(known, weights, 0.0)
     ece_then, ece_now = float(weights @ np.abs(gaps_then)), float(weights @ np.abs(gaps_now))
     moved = float(weights @ np.abs(gaps_now - gaps_then))
-    noise = rng.standard_normal((draws, len(weights))) * np.hypot(errors_then, errors_now)
+    noise = null.rng.standard_normal((null.draws, len(weights))) * np.hypot(errors_then, errors_now)
     drawn = np.abs(noise) @ weights
     # Of what bins differ by, so much is chance on average; what counts is what lies beyond.
-    expected, far = float(drawn.mean()), float(np.quantile(drawn, 1.0 - level, method="higher"))
+    expected, far = float(drawn.mean()), null.exceeded(drawn)
     excess, limit = max(0.0, moved - expected), max(CALIBRATION_LIMIT, far - expected)
     text = f"bin by bin, {tier} is {100 * excess:.1f} points off what it was, beyond the {100 * expected:.1f} that chance makes"
     second = make_row(

@@ -50,6 +50,12 @@ class Served:
         return urlsplit(self.url).port or 0
 
     @property
+    def model(self) -> Path:
+        """Where the model is that `--model` named."""
+        assert isinstance(self.process.args, list)
+        return Path(self.process.args[self.process.args.index("--model") + 1])
+
+    @property
     def log(self) -> str:
         return self.log_file.read_text(encoding="utf-8")
 

@@ -1,7 +1,7 @@
 """An Airflow DAG (3.x) that retrains the router every week; put it into the dags folder.
 
 It only calls the command, in the checkout's own environment, on a worker that has the checkout and its home folder.
-Change: PROJECT. The lock refuses a second run; so Airflow starts none.
+Change: PROJECT and COMMAND. The lock refuses a second run; so Airflow starts none.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from airflow.exceptions import AirflowFailException
 from airflow.sdk import dag, task
 
 PROJECT = "/srv/tierwise"
-COMMAND = [f"{PROJECT}/.venv/bin/python", "-m", "training", "retrain", "--config", "weekly.toml"]
+COMMAND = ["/srv/tierwise/.venv/bin/python", "-m", "training", "retrain", "--config", "weekly.toml"]
 LASTING = {
     2: "the command is wrong",
     3: "the data or the configuration was refused",

@@ -46,13 +46,12 @@ def read_unit(name: str) -> configparser.ConfigParser:
 
 
 def constants(name: str) -> dict[str, Any]:
-    """Return what a Python file assigns to its names in capitals, which it may state by the names before."""
-    found: dict[str, Any] = {}
-    for node in ast.parse(read(name)).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            code = compile(ast.Expression(node.value), name, "eval")
-            found[node.targets[0].id] = eval(code, {}, dict(found))  # noqa: S307 - a list of words
-    return found
+    """Return what a Python file assigns to its names."""
+    return {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in ast.parse(read(name)).body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
 
 
 (CRON_LINE,) = (line for line in read("crontab").splitlines() if re.match(r"[0-9*]", line))
@@ -70,7 +69,6 @@ COMMANDS: dict[str, list[str]] = {
     "kubernetes": CONTAINER["args"],
     "github": shlex.split(re.findall(r"^python .*?(?= \|)", SCRIPTS["Retrain"], re.M)[0]),
     "airflow": constants("airflow_dag.py")["COMMAND"],
-    "prefect": constants("prefect_flow.py")["COMMAND"],
 }
 
 
@@ -142,7 +140,6 @@ def test_one_time_everywhere() -> None:
     assert WEEKLY == CRON_JOB["spec"]["schedule"]
     assert [{"cron": WEEKLY}] == WORKFLOW[True]["schedule"]  # YAML 1.1 reads the key "on" as a boolean
     assert f'schedule="{WEEKLY}"' in read("airflow_dag.py")
-    assert f'cron="{WEEKLY}"' in read("prefect_flow.py")
 
 
 def test_cron_reads_the_line_as_it_stands() -> None:
@@ -188,7 +185,6 @@ def test_two_runs_never_meet() -> None:
     assert "Forbid" == CRON_JOB["spec"]["concurrencyPolicy"]
     assert {"group": "tierwise-retrain", "cancel-in-progress": False} == WORKFLOW["concurrency"]
     assert "max_active_runs=1" in read("airflow_dag.py")
-    assert "limit=1" in read("prefect_flow.py")
     assert "oneshot" == SERVICE["Service"]["Type"]  # which systemd does not start twice
 
 
@@ -292,11 +288,10 @@ def test_kubernetes_tries_again_only_what_may_pass() -> None:
     assert ("Never", 2) == (POD["restartPolicy"], JOB["backoffLimit"])
 
 
-@pytest.mark.parametrize("name", ["airflow_dag.py", "prefect_flow.py"])
-def test_python_tries_again_only_what_may_pass(name: str) -> None:
-    compile(read(name), name, "exec")
-    assert LASTING == tuple(constants(name)["LASTING"])
-    assert "retries=2" in read(name)
+def test_airflow_tries_again_only_what_may_pass() -> None:
+    compile(read("airflow_dag.py"), "airflow_dag.py", "exec")
+    assert LASTING == tuple(constants("airflow_dag.py")["LASTING"])
+    assert "retries=2" in read("airflow_dag.py")
 
 
 # Kubernetes, GitHub and the image

@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 
 from eval.drift_chance import (
     Binned,
+    Null,
     bin_numbers,
     bin_shares,
-    difference_by_chance,
     edges_of,
     group_numbers,
     mean_by_chance,
     mean_error,
     psi,
-    psi_by_chance,
     psi_of,
     rate_interval,
     widest_cut,
@@ -119,7 +118,7 @@ def test_the_index_exceeds_what_chance_does_no_more_often_than_said(
         then_values, now_values = draw(rng, 800), draw(rng, 60)
         then = Binned.of(then_values, alone(800))
         now = Binned.of(np.repeat(now_values, copies), np.repeat(alone(60), copies), then.edges)
-        alarms += psi_of(then, now) > psi_by_chance(then, now, 0.05, 400, rng)
+        alarms += psi_of(then, now) > Null(0.05, 400, rng).psi(then, now)
     assert alarms <= 0.09 * windows  # five in a hundred, and three standard errors
 
 
@@ -129,7 +128,7 @@ def test_copies_taken_for_prompts_would_be_false_alarms() -> None:
         rng = np.random.default_rng(seed)
         then = Binned.of(rng.normal(size=800), alone(800))
         now = Binned.of(np.repeat(rng.normal(size=60), 4), alone(240), then.edges)
-        alarms += psi_of(then, now) > psi_by_chance(then, now, 0.05, 400, rng)
+        alarms += psi_of(then, now) > Null(0.05, 400, rng).psi(then, now)
     assert alarms > 30
 
 
@@ -139,7 +138,7 @@ def test_rates_differ_by_chance_no_more_often_than_said(rate: float) -> None:
     for seed in range(windows):
         rng = np.random.default_rng(seed)
         then, now = rng.binomial(500, rate) / 500, rng.binomial(80, rate) / 80
-        alarms += abs(then - now) > difference_by_chance(then, 500, now, 80, 0.05, 400, rng)
+        alarms += abs(then - now) > Null(0.05, 400, rng).difference(then, 500, now, 80)
     assert alarms <= 0.09 * windows
 
 

@@ -37,9 +37,8 @@ def served(
 @pytest.fixture
 def place(served: Served, toy_artifact: Path) -> Iterator[Path]:
     """Where the model is that the service opens; at the end it serves the first one again."""
-    folder = Path(served.process.args[served.process.args.index("--model") + 1])  # type: ignore[union-attr, arg-type, index]
-    yield folder
-    put(toy_artifact, folder)
+    yield served.model
+    put(toy_artifact, served.model)
     wait_until(lambda: 200 == reload(served).status, "reloads of the test's signals do not end")
 
 

@@ -7,8 +7,7 @@ import sys
 from typing import Any
 
 from training.pipeline.config import add_place_arguments, read_place
-from training.pipeline.lock import hold
-from training.pipeline.promotion import open_tracking, promote
+from training.pipeline.promotion import hold_registry, promote
 
 __all__ = ["add_arguments", "run"]
 
@@ -23,9 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Promote as the command says and return what came of it."""
     place = read_place(args)
-    tracking = open_tracking(place, may_create=False)
-    tracking.open()  # before the lock, which would make the folder of a home that was mistyped
-    with hold(place.lock_file):
+    with hold_registry(place) as tracking:
         result = promote(tracking, place, args.version, args.reason)
     if result["changed"]:
         sys.stderr.write(f"promote: version {result['champion']} is the champion now{_before(result)}\n")

@@ -21,11 +21,11 @@ from router.artifact import MANIFEST_FILE, open_artifact, read_manifest, sha256_
 from router.errors import ArtifactError, ConfigError, RequestError, RouterError
 from training.package import publish
 from training.pipeline.champions import Event, Kind, predecessors, read_journal
-from training.pipeline.lock import who
+from training.pipeline.lock import hold, who
 from training.pipeline.settings import Place
 from training.pipeline.tracking import CHAMPION, MANIFEST_TAG, Tracking, Version
 
-__all__ = ["Synced", "holds", "open_tracking", "promote", "rollback", "sync"]
+__all__ = ["Synced", "hold_registry", "holds", "open_tracking", "promote", "rollback", "sync"]
 
 
 _REASON_SIZE = 1000  # a tag of MLflow's holds 5,000 characters, and the rest of an entry needs some
@@ -41,6 +41,23 @@ class Synced(NamedTuple):
 def open_tracking(place: Place, *, may_create: bool = True) -> Tracking:
     """Return the registry of a place."""
     return Tracking(place.tracking_uri, place.artifact_dir, place.model_name, may_create=may_create)
+
+
+@contextmanager
+def hold_registry(place: Place) -> Iterator[Tracking]:
+    """Hold the lock of a place, and its registry open.
+
+    Raises
+    ------
+    ConfigError
+        There is no database.
+    Locked
+        Another process holds the lock.
+    """
+    tracking = open_tracking(place, may_create=False)
+    tracking.open()  # before the lock, which would make the folder of a home that was mistyped
+    with hold(place.lock_file):
+        yield tracking
 
 
 def promote(

@@ -7,8 +7,7 @@ import sys
 from typing import Any
 
 from training.pipeline.config import add_place_arguments, read_place
-from training.pipeline.lock import hold
-from training.pipeline.promotion import open_tracking, rollback
+from training.pipeline.promotion import hold_registry, rollback
 
 __all__ = ["add_arguments", "run"]
 
@@ -22,9 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Roll back as the command says and return what came of it."""
     place = read_place(args)
-    tracking = open_tracking(place, may_create=False)
-    tracking.open()  # before the lock, which would make the folder of a home that was mistyped
-    with hold(place.lock_file):
+    with hold_registry(place) as tracking:
         result = rollback(tracking, place, args.reason)
     skipped = "".join(f"; version {number} was deleted" for number in result["skipped"])
     before = f"; before, it was version {result['previous']}" if result["previous"] else ""
