@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from joblib import delayed
-from scipy.stats import beta, binom
+from scipy.stats import binom
 from threadpoolctl import threadpool_limits
 
 from bench.certificate_page import SECTION, TARGETS, render_tables
@@ -27,7 +27,7 @@ from bench.measuring import ROOT, describe_machine, report
 from bench.populations import USD, outcomes_of, populate
 from bench.resplits import resplit, route_histories
 from bench.targets import judge
-from eval.bounds import betting_holds, groups_needed
+from eval.bounds import betting_holds, groups_needed, rate_bounds
 from eval.certify import ALPHAS, DELTA, EPSILONS, certify
 from eval.parallel import run_calls
 
@@ -119,12 +119,11 @@ def measure_simulations(repetitions: int, workers: int, tell: Callable[[str], No
 
 
 def _rate(broken: int, made: int, repetitions: int) -> dict[str, float]:
-    low = beta.ppf(0.025, broken, repetitions - broken + 1) if broken else 0.0
-    high = beta.ppf(0.975, broken + 1, repetitions - broken) if broken < repetitions else 1.0
+    low, high = rate_bounds(broken, repetitions)
     return {
         "broken": round(broken / repetitions, 5),
-        "low": round(float(low), 5),
-        "high": round(float(high), 5),
+        "low": round(low, 5),
+        "high": round(high, 5),
         "made": round(made / repetitions, 5),
     }
 

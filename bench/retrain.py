@@ -178,7 +178,7 @@ def _render_paragraphs(document: dict[str, Any]) -> list[str]:
         f"`python -m bench.retrain --sizes {told}`, one run: {machine['cpu']}, {machine['cores']} cores, load {machine['load_1_min']:g} before it; "
         f"Python {machine['python']}.",
         render_markdown(_HEADER, _rows(sizes)),
-        "Synthetic prompts of 12 weeks, each run a process of its own, imports included; memory of it and its children at once. "
+        "Synthetic prompts of 12 weeks, each run a process of its own, imports included; memory of it and its children at once. Bounds: "
         + "; ".join(
             f"at most {name}: {'met' if ok else '**missed**'}" for name, ok in document["met"].items()
         )

@@ -1,9 +1,11 @@
-"""A year of weekly retrains on traffic that drifts, judged by its known truth.
+"""Years of weekly retrains on traffic that drifts, judged by their known truth.
 
-`python -m bench.year [--weeks 52] [--per-week 600] [--seed 0] [--out out/year] [--write]`. In week w the pipeline runs
+`python -m bench.year [--weeks 52] [--per-week 600] [--seeds 1 0] [--workers 1] [--out out/year] [--write]`. Each seed is a year;
+the first is the one that is told at length, the others stand beside it. In week w the pipeline runs
 (`python -m training retrain`, as a process of its own, window of 8 weeks) on prompts up to that week, and what it leaves as
 champion serves week w + 1 under the promise. Beside it serve, on the same prompts, the newest registered model whatever the
-gate said, and that of week 8 for ever. Weeks that were run are kept in --out: the same command goes on where it stopped.
+gate said, and that of week 8 for ever. Weeks that were run are kept in --out, in a folder for each seed: the same command goes
+on where it stopped.
 """
 
 from __future__ import annotations
@@ -19,13 +21,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from joblib import delayed
 from tqdm import tqdm
 
 from bench.measuring import ROOT, describe_machine, report
 from bench.year_history import WEEKS, Week, draw_week, events_of
 from bench.year_page import SECTION, render_tables
-from bench.year_truth import PROMISE, judge, summarise_year
+from bench.year_truth import PROMISE, Said, judge, lead_at_same_cost, summarise_year
+from eval.parallel import run_calls
 from router import Policy, Router
+from router.prompt import Prompt
+from training.provenance import git_commit
 from training.synthetic_conditions import render_tiers
 from training.synthetic_model import LADDER
 
@@ -73,12 +79,7 @@ def serve(model: Path | None, week: Week) -> dict[str, Any]:
     if model is None:
         return judge(week.truth, week.conditions.ladder, np.full(len(week.truth), TOP), TOP)
     router = Router.load(model)
-    rows = week.history.drop_duplicates("prompt_id").set_index("prompt_id").loc[week.truth["prompt_id"]]
-    prompts = [
-        prompt if isinstance(prompt, str) else json.loads(messages)
-        for prompt, messages in zip(rows["prompt"], rows["messages"], strict=True)
-    ]
-    decisions = router.route_many(prompts, Policy(max_regret=PROMISE))
+    decisions = router.route_many(_prompts(week), Policy(max_regret=PROMISE))
     reference = router.manifest.defaults.reference
     chosen = np.array([decision.index for decision in decisions], dtype=np.intp)
     reasons = [decision.reason.value for decision in decisions]
@@ -87,6 +88,29 @@ def serve(model: Path | None, week: Week) -> dict[str, Any]:
         "shares": np.round(np.bincount(chosen, minlength=TOP + 1) / len(chosen), 4).tolist(),
         "reasons": {name: round(reasons.count(name) / len(reasons), 4) for name in sorted(set(reasons))},
     }
+
+
+def compare_champions(new: Path | None, old: Path | None, week: Week) -> dict[str, Any]:
+    """Return what a champion and the one that it replaced come to on a week's prompts, as `year_truth.compare` takes it."""
+    told: dict[str, Any] = {"new": serve(new, week), "old": serve(old, week), "same_cost": None}
+    if new is not None and old is not None:
+        prompts = _prompts(week)
+        ours, theirs = (
+            Said(router.score(prompts).astype(np.float64), router.expected_cost(prompts))
+            for router in map(Router.load, (new, old))
+        )
+        spent_usd = told["new"]["usd"]
+        told["same_cost"] = lead_at_same_cost(week.truth, week.conditions.ladder, ours, theirs, spent_usd)
+    return told
+
+
+def _prompts(week: Week) -> list[Prompt]:
+    """Return a week's prompts in the order of its truth."""
+    rows = week.history.drop_duplicates("prompt_id").set_index("prompt_id").loc[week.truth["prompt_id"]]
+    return [
+        prompt if isinstance(prompt, str) else json.loads(messages)
+        for prompt, messages in zip(rows["prompt"], rows["messages"], strict=True)
+    ]
 
 
 class Year:
@@ -140,6 +164,7 @@ class Year:
         further = draw_week(number + 1, FURTHER, self.seed, further=True)
         record: dict[str, Any] = {
             "week": number,
+            "commit": git_commit(),
             "served": number + 1,
             "events": events_of(number + 1),
             "retrain": result,
@@ -150,9 +175,12 @@ class Year:
             record[name] = (
                 {"served": serve(model, following), "further": serve(model, further)} if judged else None
             )
-        if result.get("promoted"):
+        record["change"] = None
+        # A run whose gate could not run demotes, too, and says nothing of it.
+        if _manifest(champion) != _manifest(before):
             now = draw_week(number, FURTHER, self.seed, further=True)
-            record["promotion"] = {"new": serve(champion, now), "old": serve(before, now)}
+            how = "promoted" if result.get("promoted") else "demoted"
+            record["change"] = {"how": how, **compare_champions(champion, before, now)}
         _write_json(kept, record)
         shutil.rmtree(self.out / "models" / f"before-{number:02d}", ignore_errors=True)
         return record
@@ -170,13 +198,13 @@ class Year:
         return folder if (folder / "manifest.json").is_file() else None
 
     def _copy_champion(self, number: int) -> Path | None:
-        """Return a copy of who serves before the week's run."""
+        """Return a copy of who serves before the week's run; where nobody does, an empty folder remembers it."""
         copy, champion = self.out / "models" / f"before-{number:02d}", self._model("champion")
         if not copy.exists():
-            if champion is None:
-                return None
-            _replace(copy, lambda aside: shutil.copytree(champion, aside))
-        return copy
+            _replace(
+                copy, lambda aside: aside.mkdir() if champion is None else shutil.copytree(champion, aside)
+            )
+        return self._model(copy.name)
 
     def _keep_models(self, number: int, result: dict[str, Any]) -> None:
         """Keep the newest registered model, and that of the week whose model is never replaced."""
@@ -185,6 +213,10 @@ class Year:
         newest = self._model("newest")
         if number == WINDOW and newest is not None:
             _replace(self.out / "models" / "never", lambda aside: shutil.copytree(newest, aside))
+
+
+def _manifest(model: Path | None) -> bytes | None:
+    return None if model is None else (model / "manifest.json").read_bytes()
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
@@ -201,14 +233,42 @@ def _write_json(path: Path, document: dict[str, Any]) -> None:
     _replace(path, lambda aside: aside.write_text(text, encoding="utf-8"))
 
 
+def run_year(seed: int, runs: int, per_week: int, out: Path) -> dict[str, Any]:
+    """Run a year, or what is left of it; return its summary."""
+    year, weeks = Year(out / f"seed-{seed}", per_week, seed), []
+    with tqdm(
+        total=runs, desc=f"seed {seed}", unit="week", file=sys.stderr, disable=None, dynamic_ncols=True
+    ) as bar:
+        for number in range(1, runs + 1):
+            record = year.run_week(number)
+            weeks.append(record)
+            said, served = record["retrain"], record["champion"]["served"]
+            tqdm.write(
+                f"seed {seed}, week {number:2d}: {said.get('verdict', 'exit code ' + str(said['exit_code'])):12s} {said['wall_s']:5.1f} s; "
+                f"then regret {served['regret']:.3f}, saving {served['saving']:.3f}",
+                file=sys.stderr,
+            )
+            bar.update()
+    return {"seed": seed, **summarise_year(weeks)}
+
+
 def main() -> None:
-    """Run the year, or what is left of it."""
+    """Run the years, or what is left of them."""
     parser = argparse.ArgumentParser(prog="python -m bench.year", description=__doc__)
     parser.add_argument("--weeks", type=int, default=WEEKS, help="runs, 52 at most (default %(default)s)")
     parser.add_argument(
         "--per-week", type=int, default=600, help="prompts of a usual week (default %(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[1, 0],
+        help="years; the first is told at length (default 1 0)",
+    )
+    parser.add_argument(
+        "--workers", type=int, default=1, help="years that run at a time (default %(default)s)"
+    )
     parser.add_argument(
         "--out", type=Path, default=Path("out/year"), help="folder that keeps the weeks (default %(default)s)"
     )
@@ -219,31 +279,23 @@ def main() -> None:
     options = parser.parse_args()
     if not 1 <= options.weeks <= WEEKS:
         parser.error(f"--weeks is 1 to {WEEKS}; found {options.weeks}")
+    seeds: list[int] = options.seeds
+    if len(set(seeds)) < len(seeds):
+        parser.error(f"--seeds are different years; found {' '.join(map(str, seeds))}")
     if options.write:
         if options.weeks < WEEKS:
             parser.error("--weeks is for trying: its figures are not written")
         SECTION.check(options.docs)
-    machine = describe_machine()
-    year = Year(options.out, options.per_week, options.seed)
-    weeks = []
-    with tqdm(total=options.weeks, unit="week", file=sys.stderr, disable=None, dynamic_ncols=True) as bar:
-        for number in range(1, options.weeks + 1):
-            record = year.run_week(number)
-            weeks.append(record)
-            said, served = record["retrain"], record["champion"]["served"]
-            tqdm.write(
-                f"week {number:2d}: {said.get('verdict', 'exit code ' + str(said['exit_code'])):12s} {said['wall_s']:5.1f} s; "
-                f"then regret {served['regret']:.3f}, saving {served['saving']:.3f}",
-                file=sys.stderr,
-            )
-            bar.update()
+    machine, workers = describe_machine(), min(options.workers, len(seeds))
+    calls = (delayed(run_year)(seed, options.weeks, options.per_week, options.out) for seed in seeds)
+    years = {year["seed"]: year for year in run_calls(calls, workers)}
     document = {
         "bench": "year",
         "machine": machine,
-        **summarise_year(weeks),
+        "workers": workers,
         "per_week": options.per_week,
-        "seed": options.seed,
         "window": WINDOW,
+        "years": [years[seed] for seed in seeds],
     }
     if options.write:
         SECTION.write(options.docs, document)

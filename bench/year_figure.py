@@ -31,9 +31,9 @@ _WIDTH, _LEFT, _RIGHT, _FONT = 860.0, 52.0, 14.0, 12.0
 _NAMES = {"champion": "champion", "newest": "promote always", "never": "never retrain"}
 
 
-def render_svg(document: dict[str, Any]) -> str:
+def render_svg(year: dict[str, Any]) -> str:
     """Return the figure as the text of an SVG file, given what `summarise_year` returns."""
-    weeks = document["by_week"]
+    weeks = year["by_week"]
     x = Scale(weeks[0]["served"] - 0.5, weeks[-1]["served"] + 0.5, _LEFT, _WIDTH - _RIGHT)
     heading = element(
         "text", "True regret of each week's decisions", class_="name", x=12.0, y=22.0, font_size=13.5
@@ -41,7 +41,7 @@ def render_svg(document: dict[str, Any]) -> str:
     legend = _legend(12.0, 42.0)
     events, top = _events(x, 64.0, weeks)
     worst, least, most = _range(weeks)
-    regret = Scale(0.0, max(worst, document["promise"]) * 1.08, top + 190.0, top)
+    regret = Scale(0.0, max(worst, year["promise"]) * 1.08, top + 190.0, top)
     saving = Scale(min(0.0, least), max(most * 1.08, 0.1), top + 356.0, top + 242.0)
     height = saving.start + 40.0
     lines = "".join(
@@ -63,7 +63,7 @@ def render_svg(document: dict[str, Any]) -> str:
         y=saving.end - 18,
         font_size=13.5,
     )
-    promise = regret(document["promise"])
+    promise = regret(year["promise"])
     promised = element("line", class_="promise", x1=x.start, x2=x.end, y1=promise, y2=promise) + element(
         "text", "promise", class_="promise", x=x.start + 4, y=promise - 5, font_size=_FONT - 1
     )
@@ -72,14 +72,14 @@ def render_svg(document: dict[str, Any]) -> str:
             quiet, _grid(x, regret), _grid(x, saving), lines, events, promised,
             *(_line(weeks, x, regret, model, "regret") for model in ("never", "newest", "champion")),
             *(_line(weeks, x, saving, model, "saving") for model in ("never", "newest", "champion")),
-            _dots(weeks, x, regret, document["promise"]), _weeks(x, saving.start + 18),
+            _dots(weeks, x, regret, year["promise"]), _weeks(x, saving.start + 18),
             element("text", "week served", class_="quiet", x=x.end, y=saving.start + 34, font_size=_FONT - 1, text_anchor="end"),
         ]
     )  # fmt: skip
     ground = element("rect", class_="page", width=_WIDTH, height=height, rx=8.0)
     head = (
         '<title id="year-t">True regret and saving by week over a year of weekly retrains</title>'
-        f'<desc id="year-d">{escape(_describe(document))}</desc><style>{_STYLE}</style>'
+        f'<desc id="year-d">{escape(_describe(year))}</desc><style>{_STYLE}</style>'
     )
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-labelledby="year-t year-d" '
@@ -169,10 +169,10 @@ def _dots(weeks: Sequence[dict[str, Any]], x: Scale, y: Scale, promise: float) -
     return "".join(parts)
 
 
-def _describe(document: dict[str, Any]) -> str:
-    kept = document["models"]["champion"]["honoured"]
-    broken = ", ".join(f"week {week['served']} ({100 * week['regret']:.1f} %)" for week in document["broken"])
+def _describe(year: dict[str, Any]) -> str:
+    kept = year["models"]["champion"]["honoured"]
+    broken = ", ".join(f"week {week['served']} ({100 * week['regret']:.1f} %)" for week in year["broken"])
     return (
-        f"The champion kept its promise of at most {100 * document['promise']:g} % regret in {kept['count']} of {kept['of']} weeks"
+        f"The champion kept its promise of at most {100 * year['promise']:g} % regret in {kept['count']} of {kept['of']} weeks"
         + (f"; broken in {broken}." if broken else ".")
     )

@@ -7,27 +7,47 @@ nothing where the reference tier itself was chosen. Costs are expected ones, too
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import beta
 
 from bench.year_history import EVENTS
+from eval.bounds import rate_bounds
+from eval.curve import router_curve
+from eval.scene import MAX_SETTINGS
 from router.tiers import Ladder
 from training.pipeline.settings import Promotion
 from training.synthetic_model import LADDER, true_cost_usd
 
-__all__ = ["PROMISE", "compare", "honoured", "judge", "proportion", "summarise", "summarise_year"]
+__all__ = [
+    "MARGIN_QUALITY", "MARGIN_SAVING", "PROMISE", "Said", "compare", "honoured", "judge", "lead_at_same_cost", "proportion",
+    "summarise", "summarise_year",
+]  # fmt: skip
+
+Floats = NDArray[np.float64]
 
 MODELS = ("champion", "newest", "never")
 """Who serves: the pipeline's champion; the newest registered model, whatever the gate said; one that is never replaced."""
 QUARTER = 13
 PROMISE = Promotion().max_regret
 """The regret promised of every week."""
-MARGIN = Promotion().margin_saving
-"""A difference that the gate calls a tie."""
+MARGIN_SAVING, MARGIN_QUALITY = Promotion().margin_saving, Promotion().margin_quality
+"""Differences that the gate calls a tie, in saving and in quality at the same cost."""
+
+
+class Said(NamedTuple):
+    """What a model says of n prompts.
+
+    Attributes
+    ----------
+    scores, usd : float64 (n, k)
+        Its pass probabilities and expected costs.
+    """
+
+    scores: Floats
+    usd: Floats
 
 
 def judge(truth: pd.DataFrame, ladder: Ladder, chosen: NDArray[np.intp], reference: int) -> dict[str, Any]:
@@ -45,8 +65,7 @@ def judge(truth: pd.DataFrame, ladder: Ladder, chosen: NDArray[np.intp], referen
         Position of the tier that regret and saving are against.
     """
     rows = np.arange(len(truth))
-    p = truth[[f"p_{name}" for name in LADDER.names]].to_numpy()
-    usd = true_cost_usd(truth["family"].tolist(), truth["characters"].to_numpy(), ladder)
+    p, usd = _true_of(truth, ladder)
     regret = np.where(chosen == reference, 0.0, p[:, reference] * (1.0 - p[rows, chosen]))
     return {
         "prompts": len(truth),
@@ -55,9 +74,39 @@ def judge(truth: pd.DataFrame, ladder: Ladder, chosen: NDArray[np.intp], referen
         "quality": round(float(p[rows, chosen].mean()), 5),
         "kept": round(float(p[rows, chosen].mean() / p[:, reference].mean()), 5),
         "saving": round(1.0 - float(usd[rows, chosen].sum() / usd[:, reference].sum()), 5),
+        "usd": float(f"{usd[rows, chosen].mean():.6g}"),
         "pass_rates": [round(rate, 4) for rate in p.mean(axis=0).tolist()],
         "always_top": bool((chosen == reference).all()),
     }
+
+
+def lead_at_same_cost(truth: pd.DataFrame, ladder: Ladder, new: Said, old: Said, spent_usd: float) -> float:
+    """Return how much better a true quality the new model's scores buy than the old one's, at the same cost.
+
+    The gate's second measure, by the truth. Read off hulls of all prices: P(pass) is known and prompts are many, so choosing
+    prices on the prompts that are judged flatters neither side, and the gate's cross-fitted lines give the same within .1 points.
+
+    Parameters
+    ----------
+    truth, ladder
+        As for `judge`.
+    spent_usd : float
+        True mean USD per prompt of what the new model decided.
+    """
+    p, usd = _true_of(truth, ladder)
+    reached = [
+        router_curve(said.scores, p, usd, expected_cost_usd=said.usd, max_points=MAX_SETTINGS).quality_at(
+            spent_usd
+        )
+        for said in (new, old)
+    ]
+    return reached[0] - reached[1]
+
+
+def _true_of(truth: pd.DataFrame, ladder: Ladder) -> tuple[Floats, Floats]:
+    """Return P(pass) and expected USD, each (n, k)."""
+    p = truth[[f"p_{name}" for name in LADDER.names]].to_numpy(dtype=np.float64)
+    return p, true_cost_usd(truth["family"].tolist(), truth["characters"].to_numpy(), ladder)
 
 
 def honoured(served: dict[str, Any], promise: float = PROMISE) -> bool:
@@ -65,39 +114,44 @@ def honoured(served: dict[str, Any], promise: float = PROMISE) -> bool:
     return bool(served["regret"] <= promise)
 
 
-def compare(new: dict[str, Any], old: dict[str, Any], promise: float = PROMISE) -> dict[str, Any]:
-    """Return how a promoted model compares with the one it replaced, on the same prompts.
+def compare(
+    new: dict[str, Any], old: dict[str, Any], same_cost: float | None, promise: float = PROMISE
+) -> dict[str, Any]:
+    """Return how a champion compares with the one that it replaced, on the same prompts, by the gate's own two measures.
 
-    It is worse if it breaks the promise and the old one keeps it, if both break it and it does by more, or if it saves
-    less, or keeps less quality, by more than a tie, and makes up for it by nothing. (An old one that broke the promise
-    did not save at the promised quality.)
+    It is worse if it breaks the promise and the old one keeps it; if both break it and it does by more; or if both keep it
+    and in one measure, saving or quality at the same cost, it is behind by more than the gate's margin, and in the other not
+    ahead by more than its. (An old one that broke the promise did not save at the promised quality.)
+
+    Parameters
+    ----------
+    new, old : dict
+        As `judge` gives them.
+    same_cost : float or None
+        As `lead_at_same_cost` gives it; None where one of the two has no scores, and then only saving counts.
     """
-    saved, kept = new["saving"] - old["saving"], new["kept"] - old["kept"]
+    saved, quality = new["saving"] - old["saving"], 0.0 if same_cost is None else same_cost
     if not honoured(new, promise):
         worse = honoured(old, promise) or new["regret"] > old["regret"]
     else:
-        behind = (saved < -MARGIN and kept <= 0.0) or (kept < -MARGIN and saved <= 0.0)
-        worse = honoured(old, promise) and behind
+        saves_less = saved < -MARGIN_SAVING and quality <= MARGIN_QUALITY
+        knows_less = quality < -MARGIN_QUALITY and saved <= MARGIN_SAVING
+        worse = honoured(old, promise) and (saves_less or knows_less)
     return {
         "saved_more": round(saved, 5),
-        "kept_more": round(kept, 5),
-        "regret_more": round(new["regret"] - old["regret"], 5),
+        "kept_more": round(new["kept"] - old["kept"], 5),
+        "same_cost": None if same_cost is None else round(same_cost, 5),
+        "saved_less": bool(saved < -MARGIN_SAVING and honoured(old, promise)),
         "worse": bool(worse),
     }
 
 
-def proportion(count: int, n: int, confidence: float = 0.95) -> dict[str, Any]:
-    """Return a share with its exact interval (Clopper and Pearson, 1934)."""
-    tail = (1.0 - confidence) / 2.0
-    low = float(beta.ppf(tail, count, n - count + 1)) if count else 0.0
-    high = float(beta.isf(tail, count + 1, n - count)) if count < n else 1.0
-    return {
-        "count": count,
-        "of": n,
-        "share": round(count / n, 4) if n else None,
-        "low": round(low, 4) if n else None,
-        "high": round(high, 4) if n else None,
-    }
+def proportion(count: int, n: int) -> dict[str, Any]:
+    """Return a share with its exact interval at 95 % (Clopper and Pearson, 1934)."""
+    if not n:
+        return {"count": count, "of": n, "share": None, "low": None, "high": None}
+    low, high = (round(bound, 4) for bound in rate_bounds(count, n))
+    return {"count": count, "of": n, "share": round(count / n, 4), "low": low, "high": high}
 
 
 def summarise(weeks: Sequence[dict[str, Any]], model: str, promise: float = PROMISE) -> dict[str, Any] | None:
@@ -129,15 +183,23 @@ def summarise(weeks: Sequence[dict[str, Any]], model: str, promise: float = PROM
 
 
 def summarise_year(weeks: Sequence[dict[str, Any]], promise: float = PROMISE) -> dict[str, Any]:
-    """Return the year's document, given the record of each week's run, in order."""
+    """Return what a year comes to, given the record of each week's run, in order."""
     same = [week for week in weeks if week["never"]]
-    promotions = [
-        {"week": week["week"], **told, **compare(told["new"], told["old"], promise)}
+    changes = [
+        {
+            "week": week["week"],
+            "how": told["how"],
+            "said": week["retrain"].get("headline"),
+            "new": told["new"],
+            "old": told["old"],
+            **compare(told["new"], told["old"], told["same_cost"], promise),
+        }
         for week in weeks
-        if (told := week.get("promotion"))
+        if (told := week["change"])
     ]
     quarters = [weeks[start : start + QUARTER] for start in range(0, len(weeks), QUARTER)]
     return {
+        "commits": list(dict.fromkeys(week["commit"] for week in weeks)),
         "promise": promise,
         "weeks": len(weeks),
         "models": {model: summarise(weeks, model, promise) for model in MODELS},
@@ -153,8 +215,9 @@ def summarise_year(weeks: Sequence[dict[str, Any]], promise: float = PROMISE) ->
             for some in quarters
         ],
         "runs": _count_runs(weeks),
-        "promotions": promotions,
-        "worse": sum(each["worse"] for each in promotions),
+        "changes": changes,
+        "worse": sum(each["worse"] for each in changes),
+        "saved_less": sum(each["saved_less"] for each in changes),
         "broken": [
             {
                 "served": week["served"],
@@ -174,17 +237,15 @@ def summarise_year(weeks: Sequence[dict[str, Any]], promise: float = PROMISE) ->
 def _count_runs(weeks: Sequence[dict[str, Any]]) -> dict[str, int]:
     """Return how often each thing was the outcome of a run."""
     said = [week["retrain"] for week in weeks]
-    ids = [week["champion"]["served"].get("model_id") for week in weeks]
     return {
         "runs": len(said),
         "promoted": sum(bool(each.get("promoted")) for each in said),
         "kept": sum(each.get("verdict") == "KEEP" for each in said),
         "do_not_route": sum(each.get("verdict") == "DO NOT ROUTE" for each in said),
         "void": sum(bool(each.get("void")) for each in said),
-        "demoted": sum(bool(each.get("demoted")) for each in said),
+        "demoted": sum(bool(week["change"]) and week["change"]["how"] == "demoted" for week in weeks),
         "refused": sum(each["exit_code"] == 3 for each in said),
         "gate_could_not_run": sum(each["exit_code"] == 4 for each in said),
-        "models_that_served": len({name for name in ids if name}),
     }
 
 
@@ -210,7 +271,7 @@ def _seconds(weeks: Sequence[dict[str, Any]]) -> dict[str, float]:
     tracking = [week["retrain"].get("tracking_s") or 0.0 for week in weeks]
     return {
         "median": round(float(np.median(wall)), 1),
-        "longest": max(wall),
+        "longest": round(max(wall), 1),
         "all": round(sum(wall), 1),
         "tracking_median": round(float(np.median(tracking)), 1),
         "tracking_longest": round(max(tracking), 1),

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import beta
 
-__all__ = ["betting_holds", "groups_needed", "upper_bound"]
+__all__ = ["betting_holds", "groups_needed", "lower_bound", "rate_bounds", "upper_bound"]
 
 Floats = NDArray[np.float64]
 
@@ -23,12 +23,25 @@ _MOST_AT_STAKE = 0.75
 _BLOCK = 512  # observations at a time, so that what is computed on stays in a core's cache
 
 
-def upper_bound(failures: ArrayLike, n: int, delta: float) -> Floats:
-    """Return the exact upper confidence bound, at 1 - delta, on a rate seen as failures out of n. Pure."""
+def upper_bound(failures: ArrayLike, n: float, delta: float) -> Floats:
+    """Return the exact upper confidence bound, at 1 - delta, on a rate seen as failures out of n. Pure.
+
+    Neither has to be whole: what is not drawn alike and apart is worth as many observations as it is worth.
+    """
     k = np.asarray(failures, np.float64)
-    if n == 0:
-        return np.ones_like(k)
-    return np.where(k >= n, 1.0, beta.ppf(1.0 - delta, np.minimum(k, n - 1) + 1.0, np.maximum(n - k, 1.0)))
+    return np.where(k >= n, 1.0, beta.ppf(1.0 - delta, k + 1.0, np.where(k >= n, 1.0, n - k)))
+
+
+def lower_bound(failures: ArrayLike, n: float, delta: float) -> Floats:
+    """Return the exact lower confidence bound, at 1 - delta, on a rate seen as failures out of n. Pure."""
+    k = np.asarray(failures, np.float64)
+    return np.where(k <= 0.0, 0.0, beta.ppf(delta, np.where(k <= 0.0, 1.0, k), n - k + 1.0))
+
+
+def rate_bounds(failures: float, n: float, level: float = 0.95) -> tuple[float, float]:
+    """Return the exact interval, which holds at `level` as a whole, of a rate seen as failures out of n. Pure."""
+    tail = (1.0 - level) / 2.0
+    return float(lower_bound(failures, n, tail)), float(upper_bound(failures, n, tail))
 
 
 def groups_needed(alpha: float, delta: float) -> int:

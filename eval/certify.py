@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.bounds import betting_holds, groups_needed, upper_bound
-from eval.ladder import group_means
+from eval.ladder import draw_rows, group_means
 from eval.outcomes import Outcomes
 from router.promise import READABLE
 from router.rule import Loss, choose_many, expected_losses
@@ -115,7 +115,7 @@ def certify(
     rows = np.flatnonzero(outcomes.complete)
     held = outcomes.take(rows)
     rng = np.random.default_rng(seed)
-    drawn = _draw_rows(held.groups, rng)
+    drawn = draw_rows(held.groups, rng)
     n = len(drawn)
     proved = {alpha: (1.0 - reserve) * alpha for alpha in alphas}
     certificate: dict[str, Any] = {
@@ -144,7 +144,7 @@ def certify(
     certificate["quality"] = _certify_quality(quality, held, rng.permutation(n), reference, delta, proved)
     slices = list(_slices(held))
     for name, inside in slices:
-        own = inside[_draw_rows(held.groups[inside], rng)]
+        own = inside[draw_rows(held.groups[inside], rng)]
         share = delta / len(slices)
         table = _certify_regret(regret, regretted, held, own, inside, reference, share, proved)
         for row in table:
@@ -228,13 +228,6 @@ def _settle(
     changes = (choices[:, 1:] != choices[:, :-1]).any(axis=0)
     at = np.append(np.flatnonzero(changes), len(EPSILONS) - 1)
     return _Settings(choices[:, at], at)
-
-
-def _draw_rows(groups: NDArray[np.object_], rng: np.random.Generator) -> Indices:
-    """Return one row of each group, at random."""
-    rows = rng.permutation(len(groups))
-    _, first = np.unique(groups[rows].astype(str), return_index=True)
-    return np.asarray(rows[first], dtype=np.intp)
 
 
 def _weights(groups: NDArray[np.object_]) -> Floats:

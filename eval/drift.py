@@ -18,7 +18,7 @@ from eval.drift_certificate import check_certificate
 from eval.drift_chance import group_numbers
 from eval.drift_inputs import Window, input_rows
 from eval.drift_outcomes import outcome_rows
-from eval.drift_rows import ALPHA, DRAWS_PER_RESAMPLE, Row
+from eval.drift_rows import ALPHA, DRAWS_PER_RESAMPLE, LEAST_GROUPS, Row
 from eval.outcomes import Outcomes
 from router import Router
 from router.scorer import Scores
@@ -46,6 +46,7 @@ def measure_drift(
     max_regret: float,
     n_boot: int = 500,
     seed: int = 0,
+    described: NDArray[np.bool_] | None = None,
 ) -> dict[str, Any]:
     """Compare new prompts with those that a router was fitted and certified on.
 
@@ -62,6 +63,9 @@ def measure_drift(
         The promise that decides first whether the certificate holds.
     n_boot : int
         Resamples; what chance does is drawn twenty times as often, since its far tail is what counts.
+    described : bool (n,), optional
+        Which prompts are among those that the manifest's statistics describe already, and so are no news. They are left out
+        of all but the certificate, unless too few are left without them.
 
     Returns
     -------
@@ -81,8 +85,11 @@ def measure_drift(
     if n_boot < 1:
         raise ValueError(f"n_boot is 1 or more; found {n_boot}")
     document, tiers = router.manifest.document, router.model.names
-    outcomes, notes = _by_pass_score(outcomes, router)
+    outcomes, of_passes = _by_pass_score(outcomes, router)
     scores = _score(router, X)
+    certificate = check_certificate(outcomes, router, scores, max_regret=max_regret, seed=seed)
+    new, of_prompts = _news(outcomes, described)
+    outcomes, X, scores = outcomes.take(new), X[new], Scores(*(part[new] for part in scores))
     groups = group_numbers(outcomes.groups) if len(outcomes) else np.empty(0, np.intp)
     window = Window(X, scores, groups, tiers)
     rng, draws = np.random.default_rng(seed), DRAWS_PER_RESAMPLE * n_boot
@@ -91,7 +98,6 @@ def measure_drift(
         *outcome_rows(outcomes, scores.p_pass, tiers, document, draws, rng),
     ]
     headline, details = _summary(rows, len(outcomes))
-    certificate = check_certificate(outcomes, router, scores, max_regret=max_regret, seed=seed)
     stamps = np.empty(0, "datetime64[s]")
     if outcomes.timestamp is not None:
         # A group is as new as its newest prompt: what repeats an old one does not make the window old.
@@ -117,7 +123,7 @@ def measure_drift(
         "drifted": any(row["drifted"] for row in rows),
         "rows": rows,
         "certificate": certificate,
-        "notes": [*notes, *_ladder_notes(outcomes, router)],
+        "notes": [*of_prompts, *of_passes, *_ladder_notes(outcomes, router)],
         "headline": headline,
         "details": details,
         "text": " ".join(part for part in (headline, details, certificate["text"]) if part),
@@ -131,6 +137,18 @@ def _score(router: Router, X: NDArray[np.float32]) -> Scores:
         return Scores(none, none, none, np.empty(0, np.float32))
     parts = [scorer.score(X[start : start + _AT_ONCE]) for start in range(0, len(X), _AT_ONCE)]
     return Scores(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _news(outcomes: Outcomes, described: NDArray[np.bool_] | None) -> tuple[NDArray[np.intp], list[str]]:
+    """Return the rows that are compared, and what is to be said of the others."""
+    everything = np.arange(len(outcomes))
+    if described is None or not described.any():
+        return everything, []
+    new, known = np.flatnonzero(~described), f"{int(described.sum()):,} of {len(outcomes):,} prompts"
+    if len(set(outcomes.groups[new])) < LEAST_GROUPS:
+        note = f"{known} describe the model in its manifest, too, so shifts look smaller than they are: without them, too few are left."
+        return everything, [note]
+    return new, [f"{known} describe the model in its manifest, so they count for the certificate only."]
 
 
 def _by_pass_score(outcomes: Outcomes, router: Router) -> tuple[Outcomes, list[str]]:

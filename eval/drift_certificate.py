@@ -1,8 +1,8 @@
 """Whether a certificate still holds: each promise against what the router's decisions came to on new prompts.
 
 Pure but for the decisions. Exact bounds, as when the promise was made: of regret by Clopper and Pearson, on one row of
-each group; of quality by betting, on group means. The promise asked about is judged at the certificate's confidence. All
-others share that once more, for among sixteen promises one would break by chance too often.
+each group; of quality by betting, on group means. The promise asked about is judged at `LOOK_LEVEL`. All others share that
+once more, for among sixteen promises one would break by chance too often.
 """
 
 from __future__ import annotations
@@ -12,20 +12,24 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
 
-from eval.bounds import betting_holds, upper_bound
-from eval.drift_chance import group_numbers
-from eval.ladder import group_means
+from eval.bounds import betting_holds, lower_bound, upper_bound
+from eval.ladder import draw_rows, group_means
 from eval.outcomes import Outcomes
 from router import Policy, Router
 from router.promise import certified, percent, promise_words
 from router.prompt import read_prompt
 from router.scorer import Scores
 
-__all__ = ["check_certificate"]
+__all__ = ["LOOK_LEVEL", "check_certificate"]
 
 Floats = NDArray[np.float64]
+
+LOOK_LEVEL = 0.01
+"""The chance, at most, that one look calls a kept promise void, whatever the certificate's own delta. A certificate is looked
+at every week, so one look must be surer than the certificate: five looks together are wrong at most one time in twenty, and
+champions of the simulated year (docs/YEAR.md) served about five weeks on average."""
+
 _SAME = 1e-9
 _STEPS = 14  # halvings of the range of shares: to a ten-thousandth
 
@@ -42,7 +46,7 @@ def check_certificate(
     scores : Scores
         What the router's graph makes of them.
     max_regret : float
-        The promise that decides, where it is certified. Which others are broken is told.
+        The promise that decides, where it is certified; else nothing is void. Which others are broken is told.
     seed : int
         Which row of a group counts, and in which order groups are bet on.
 
@@ -50,13 +54,19 @@ def check_certificate(
     -------
     dict
         JSON-ready: `status`, `promises` (`kind`, `promise`, `observed`, `low`, `high`, `level`, `asked`, `status`), `groups`,
-        `prompts`, `text`.
+        `prompts`, `level` (of the look), `text`.
     """
     model = router.model
     certificate = model.manifest.document["certificate"]
     promised = [*certified(certificate, "regret"), *certified(certificate, "quality")]
     asked = model.manifest.certificate.epsilon_for_regret(max_regret)
-    empty: dict[str, Any] = {"status": "untold", "promises": [], "groups": 0, "prompts": 0}
+    empty: dict[str, Any] = {
+        "status": "untold",
+        "promises": [],
+        "groups": 0,
+        "prompts": 0,
+        "level": LOOK_LEVEL,
+    }
     if certificate.get("void"):
         return empty | {
             "status": "void",
@@ -74,15 +84,14 @@ def check_certificate(
         return empty | {"text": "The certificate cannot be checked: no new prompt was tried on every tier."}
     held = outcomes.take(rows)
     check = _Check(held, columns, router, Scores(*(part[rows] for part in scores)), seed)
-    delta = float(certificate["delta"])
     others = [row for row in promised if row.kind != "regret" or abs(row.loss - max_regret) > _SAME]
     found = []
     if asked is not None:
-        found.append(check.regret(max_regret, delta) | {"asked": True})
+        found.append(check.regret(max_regret, LOOK_LEVEL) | {"asked": True})
     for row in others:
         of_kind = check.regret if row.kind == "regret" else check.quality
-        found.append(of_kind(row.loss, delta / len(others)) | {"asked": False})
-    counts = {"groups": check.n_groups, "prompts": len(rows)}
+        found.append(of_kind(row.loss, LOOK_LEVEL / len(others)) | {"asked": False})
+    counts = {"groups": check.n_groups, "prompts": len(rows), "level": LOOK_LEVEL}
     return {"promises": found, **counts, **_judge(found, asked is not None, max_regret, check.n_groups)}
 
 
@@ -93,19 +102,17 @@ def _judge(found: list[dict[str, Any]], certified: bool, max_regret: float, grou
     broken = [row for row in others if row["status"] == "void"]
     named = ", ".join(_words(row) for row in broken[:2])
     more = f" and {len(broken) - 2} more" if len(broken) > 2 else ""
+    also = f" Broken is the promise that {named}{more}" if broken else ""
     if first is None:
-        if broken:
-            text = f"The certificate is void: {on}, it is broken that {named}{more}."
-            return {"status": "void", "text": text}
-        text = f"No promise of at most {percent(max_regret)} regret was certified, so all such requests go to the best tier; no other promise is shown broken {on}."
+        text = f"No promise of at most {percent(max_regret)} regret was certified, so all such requests go to the best tier"
+        text += f".{also}, {on}." if broken else f"; no other promise is shown broken {on}."
         return {"status": "untold", "text": text}
-    also = f" Broken is the promise that {named}{more}." if broken else ""
     if first["status"] == "void":
         text = f"The certificate is void: it promises that {_words(first)}, and {on} {_seen_words(first)}."
     else:
         verb = "holds" if first["status"] == "holding" else "is neither broken nor proven again"
         text = f"The promise that {_words(first)} {verb}: {on} {_seen_words(first)}."
-    return {"status": first["status"], "text": text + also}
+    return {"status": first["status"], "text": f"{text}{also}." if broken else text}
 
 
 def _words(row: dict[str, Any]) -> str:
@@ -133,10 +140,8 @@ class _Check:
         self._groups = held.groups
         self._reference = router.manifest.defaults.reference
         rng = np.random.default_rng(seed)
-        shuffled = rng.permutation(len(held))
-        _, first = np.unique(group_numbers(held.groups)[shuffled], return_index=True)
-        self._drawn = shuffled[first]
-        self.n_groups = len(first)
+        self._drawn = draw_rows(held.groups, rng)
+        self.n_groups = len(self._drawn)
         self._order = rng.permutation(self.n_groups)
 
     def regret(self, promise: float, level: float) -> dict[str, Any]:
@@ -144,8 +149,7 @@ class _Check:
         passed = self._passed[self._drawn]
         best, own = passed[:, self._reference], passed[np.arange(len(chosen)), chosen]
         failures, n = int((best & ~own).sum()), self.n_groups
-        low = float(beta.ppf(level, failures, n - failures + 1)) if failures else 0.0
-        high = float(upper_bound(failures, n, level))
+        low, high = float(lower_bound(failures, n, level)), float(upper_bound(failures, n, level))
         status = "void" if low > promise else "holding" if high <= promise else "unproven"
         return _row("regret", promise, failures / n, low, high, level, status)
 

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import beta, t
+from scipy.stats import t
+
+from eval.bounds import rate_bounds
 
 __all__ = [
     "Binned", "Null", "bin_numbers", "bin_shares", "edges_of", "group_numbers", "mean_by_chance", "mean_error", "psi", "psi_of",
@@ -195,10 +197,7 @@ def mean_by_chance(errors: Sequence[float], groups: int, level: float) -> float:
 
 def rate_interval(rate: float, effective: float, level: float = 0.95) -> tuple[float, float]:
     """Return the interval of a rate by Clopper and Pearson, at as many independent prompts as it is worth. Pure."""
-    k, n, tail = rate * effective, effective, (1.0 - level) / 2.0
-    low = float(beta.ppf(tail, k, n - k + 1.0)) if k > 0.0 else 0.0
-    high = float(beta.ppf(1.0 - tail, k + 1.0, n - k)) if k < n else 1.0
-    return low, high
+    return rate_bounds(rate * effective, effective, level)
 
 
 def widest_cut(then: Binned, now: Binned) -> int | None:

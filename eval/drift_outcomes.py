@@ -36,6 +36,7 @@ CALIBRATION_LIMIT = 0.05
 """Of the distance between probability and pass rate: what a promotion lets pass beyond chance."""
 COST_LIMIT = 0.10
 """Of the mean cost of a call, as a share of what it was."""
+_MOST_LIMIT = 20.0  # of a ratio's logarithm: the limit that two groups make may be too large for a float
 
 _OLD = "the model's manifest says nothing of prompts that the fit did not learn from; fit it again"
 _ROWS = (("label", ""), ("cost", ""), ("calibration", ": p and pass rate"), ("calibration", ": ECE"))
@@ -164,7 +165,7 @@ def _cost_row(
     wide = mean_by_chance((error_now,), fewest, 0.05)
     text = f"a call of {tier} cost {_usd(before)} then, {_usd(now)} now"
     return make_row(
-        "cost", tier, text, before=before, now=now, shift=now / before - 1.0, limit=min(exp(limit) - 1.0, 1e9), of_limit=abs(apart) / limit,
+        "cost", tier, text, before=before, now=now, shift=now / before - 1.0, limit=exp(min(limit, _MOST_LIMIT)) - 1.0, of_limit=abs(apart) / limit,
         low=max(0.0, now - wide), high=now + wide,
     )  # fmt: skip
 

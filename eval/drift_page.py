@@ -11,6 +11,7 @@ import hashlib
 from textwrap import wrap
 from typing import Any
 
+from eval.drift_certificate import LOOK_LEVEL
 from eval.drift_figure import SHOWN, pass_rates, render_drift_svg, shifts
 from eval.drift_rows import Row
 from eval.drift_words import (
@@ -68,8 +69,9 @@ _GLOSSARY = (
     ),
     (
         "Promise",
-        "What the certificate states of routing. Void: what was seen contradicts it, with the confidence that it was made with. "
-        "Unproven: these prompts alone neither show it nor break it, and they are often too few.",
+        f"What the certificate states of routing. Void: what was seen contradicts it, with {percent(1.0 - LOOK_LEVEL, 0)} confidence. "
+        "A certificate is looked at every week, so one look must be surer than the certificate: five looks together are wrong at most "
+        "one time in twenty. Unproven: these prompts alone neither show it nor break it, and they are often too few.",
     ),
     (
         "Untold",
@@ -221,7 +223,7 @@ def _certificate(certificate: dict[str, Any]) -> str:
         status = f"<b>{STATUSES['void']}</b>" if row["status"] == "void" else STATUSES[row["status"]]
         cells = [said, f'{seen}<span class="i">{bounds}</span>', percent(1.0 - row["level"]), status]
         rows[row["asked"] or row["status"] == "void"].append(("subject" if row["asked"] else "", cells))
-    text = "Each bound holds with the confidence beside it; that of the promise that decides is the certificate’s own, the others share it."
+    text = "Each bound holds with the confidence beside it; that of the promise that decides is one look’s, the others share it."
     caption = "What promises came to on new prompts; bounds beneath"
     first = table(caption, head, rows[True]) if rows[True] else ""
     said = f"{count(len(rows[False]))} that nothing speaks against"

@@ -13,23 +13,24 @@ Pure, given a seed. Differences are paired: both are measured on the same resamp
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t
 
-from eval.bounds import upper_bound
+from eval.bounds import lower_bound, upper_bound
 from eval.calibration import ece
+from eval.ladder import draw_rows
 from eval.lines import quality_at
 from eval.outcomes import Outcomes
 from eval.resample import Draws, draw_groups
 from eval.scene import Scene, price_settings, serve
 from eval.slices import MIN_SLICE
 
-__all__ = ["Contender", "calibration_beyond_chance", "duel", "regret_bounds"]
+__all__ = ["Contender", "calibration_beyond_chance", "duel", "keeps", "regret_bounds"]
 
 Floats = NDArray[np.float64]
 Choice = NDArray[np.intp]
@@ -118,15 +119,15 @@ def duel(
     for name, side in sides.items():
         paid, quality = means[name]
         regret = regret_bounds(held, side, reference, seed)
-        keeps = regret["proved"] <= max_regret and regret["low"] <= max_regret
+        kept = keeps(regret, max_regret)
         saved = scene.saved(paid, reference)
-        saving[name] = saved if keeps else np.zeros_like(saved)
+        saving[name] = saved if kept else np.zeros_like(saved)
         shares = np.bincount(side.chosen, minlength=len(held.ladder)) / len(rows)
         measured[name] = {
             "saving": bounds(saved),
             "quality": bounds(quality),
             "regret": regret,
-            "keeps": keeps,
+            "keeps": kept,
             "share_per_tier": dict(zip(held.ladder.names, shares.tolist(), strict=True)),
         }
     return {
@@ -153,20 +154,29 @@ def regret_bounds(outcomes: Outcomes, side: Contender, reference: int, seed: int
         `value`, and its exact bounds `low` and `high`, each at 95 %; `groups`; `proved`, the exact upper bound by certificate
         and rows together, 0 where there is nothing to regret.
     """
-    order = np.random.default_rng(seed).permutation(len(outcomes))
-    _, first = np.unique(outcomes.groups[order].astype(str), return_index=True)
-    rows, delta = order[first], 1.0 - CONFIDENCE
+    rows, delta = draw_rows(outcomes.groups, np.random.default_rng(seed)), 1.0 - CONFIDENCE
     passed, chosen = outcomes.passed == 1.0, side.chosen
     failures, n = int((passed[rows, reference] & ~passed[rows, chosen[rows]]).sum()), len(rows)
     before, groups = side.certified
     certain = bool((chosen == reference).all())
     return {
         "value": failures / n,
-        "low": 1.0 - float(upper_bound(n - failures, n, delta)),
+        "low": float(lower_bound(failures, n, delta)),
         "high": float(upper_bound(failures, n, delta)),
         "groups": n,
         "proved": 0.0 if certain else float(upper_bound(before + failures, groups + n, delta)),
     }
+
+
+def keeps(found: Mapping[str, float], promise: float) -> bool:
+    """Whether a promise is proved by certificate and rows together, and not refuted by the rows alone. Pure.
+
+    Parameters
+    ----------
+    found : mapping
+        As `regret_bounds` gives it.
+    """
+    return found["proved"] <= promise and found["low"] <= promise
 
 
 def calibration_beyond_chance(p: Floats, passed: NDArray[np.float32], seed: int) -> float:
@@ -211,9 +221,12 @@ def _same_cost_lead(
 def _slices(
     held: Outcomes, ours: Contender, theirs: Contender, reference: int, n_boot: int, seed: int
 ) -> list[dict[str, Any]]:
-    """Return by slice how quality changes from them to us: intervals hold for all slices together."""
+    """Return by slice how quality changes from them to us: intervals hold for all slices together.
+
+    Rows make a slice, but groups make it sure, and they may be two: so Student's t, of as many groups as there are.
+    """
     found = list(_labelled(held))
-    z = NormalDist().inv_cdf(1.0 - (1.0 - CONFIDENCE) / 2.0 / max(len(found), 1))
+    tail = (1.0 - CONFIDENCE) / 2.0 / max(len(found), 1)
     entries = []
     for name, rows in found:
         part, at = held.take(rows), np.arange(len(rows))
@@ -221,13 +234,17 @@ def _slices(
         before, after = theirs.chosen[rows], ours.chosen[rows]
         draws: Draws = draw_groups(part.groups, n_boot, seed)
         lead = draws.means((score[at, after] - score[at, before])[:, None])[:, 0]
-        # Not a percentile: with many slices that would be one of the two or three farthest draws.
-        reach = z * float(lead[1:].std(ddof=1)) if draws.n_groups > 1 else float("inf")
+        groups, reach = draws.n_groups, float("inf")
+        if groups > 1:
+            # Resamples vary about their own mean, not the true one: by (G - 1) / G too little.
+            error = float(lead[1:].std(ddof=1)) * (groups / (groups - 1)) ** 0.5
+            # Not a percentile: with many slices that would be one of the two or three farthest draws.
+            reach = float(t.isf(tail, groups - 1)) * error
         entries.append(
             {
                 "name": name,
                 "prompts": len(rows),
-                "groups": draws.n_groups,
+                "groups": groups,
                 "quality_lead": {
                     "value": float(lead[0]),
                     "low": max(-1.0, float(lead[0]) - reach),

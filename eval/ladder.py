@@ -1,7 +1,7 @@
-"""The reference tier: the best one of a ladder, which promises are against.
+"""The reference tier: the best one of a ladder, which promises are against; and groups, which promises are counted in.
 
-Pure. A ladder is dominated where a cheaper tier is better than the dearest; then "as good as the dearest" would be a
-promise of less than the history shows to be had.
+Pure, given a generator. A ladder is dominated where a cheaper tier is better than the dearest; then "as good as the
+dearest" would be a promise of less than the history shows to be had.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from eval.outcomes import Outcomes
 
-__all__ = ["best_tier", "group_means", "mean_call_usd"]
+__all__ = ["best_tier", "draw_rows", "group_means", "mean_call_usd"]
 
 Floats = NDArray[np.float64]
 
@@ -54,3 +54,10 @@ def group_means(values: Floats, groups: NDArray[np.object_]) -> Floats:
     sizes = np.bincount(of, minlength=len(names))
     sums = np.add.reduceat(values[order], np.cumsum(sizes) - sizes, axis=0)
     return np.asarray(sums / sizes[:, None])
+
+
+def draw_rows(groups: NDArray[np.object_], rng: np.random.Generator) -> NDArray[np.intp]:
+    """Return one row of each group, at random, (G,), in the order of the groups' names."""
+    rows = rng.permutation(len(groups))
+    _, first = np.unique(groups[rows].astype(str), return_index=True)
+    return np.asarray(rows[first], dtype=np.intp)

@@ -1,6 +1,7 @@
 """The figures of a report as files of their own, for those who look at a run and not at its page.
 
-Pure. The drawings and the style are the page's; a file has its own ground, and follows the theme of whoever shows it.
+Pure, but for the style sheet of reports, which is read beside this module. The drawings and the style are the page's; a
+file has its own ground, and follows the theme of whoever shows it.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,8 @@ class StaticEmbedding:
         self._scale = scale
         self._tokenizer = tokenizer
         self._unknown = tokenizer.token_to_id(_unknown_token(tokenizer))
-        self._pieces = WordPieces.of(tokenizer, self._unknown, self.token_ids)
+        # Not a method of this object: they would refer to one another, and the table stay mapped after its last use.
+        self._pieces = WordPieces.of(tokenizer, self._unknown, partial(_token_ids, tokenizer, self._unknown))
         self.dimension = int(table.shape[1])
         self.identity = identity
 
@@ -106,13 +108,7 @@ class StaticEmbedding:
 
     def token_ids(self, text: str) -> list[int]:
         """Return the ids of the known tokens of a text, without special tokens. Pure."""
-        try:
-            ids = self._tokenizer.encode(text, add_special_tokens=False).ids
-        except TypeError:  # a lone surrogate cannot cross into the tokenizer, which takes UTF-8
-            clean = text.encode("utf-8", "replace").decode("utf-8")
-            ids = self._tokenizer.encode(clean, add_special_tokens=False).ids
-        unknown = self._unknown
-        return [i for i in ids if i != unknown]
+        return _token_ids(self._tokenizer, self._unknown, text)
 
     @property
     def n_ids(self) -> int:
@@ -182,6 +178,15 @@ def to_unit(vectors: NDArray[np.float32]) -> None:
     """Divide each row of float32 (n, d) by its length, in place; a row of zeros stays."""
     length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
     vectors /= np.where(length > 0.0, length, 1.0)[:, None]
+
+
+def _token_ids(tokenizer: Tokenizer, unknown: int | None, text: str) -> list[int]:
+    try:
+        ids = tokenizer.encode(text, add_special_tokens=False).ids
+    except TypeError:  # a lone surrogate cannot cross into the tokenizer, which takes UTF-8
+        clean = text.encode("utf-8", "replace").decode("utf-8")
+        ids = tokenizer.encode(clean, add_special_tokens=False).ids
+    return [i for i in ids if i != unknown]
 
 
 def _unknown_token(tokenizer: Tokenizer) -> str:

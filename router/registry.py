@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from router.errors import ArtifactError, ConfigError
+from router.masking import mask_within
 
 __all__ = ["fetch", "is_registered", "version_of"]
 
 _PREFIX = "models:/"
 _FOLLOWED = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
-_PASSWORD = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*@")
 
 
 def is_registered(location: str | os.PathLike[str] | None) -> bool:
@@ -104,4 +104,4 @@ def _without_mlflow(address: str) -> ConfigError:
 
 def _said(error: Exception) -> str:
     """Return an error's words in one line, without passwords."""
-    return _PASSWORD.sub("***@", " ".join(str(error).split()) or type(error).__name__)
+    return mask_within(" ".join(str(error).split()) or type(error).__name__)

@@ -1,7 +1,8 @@
 """Writes an artefact: a folder that appears whole or not at all.
 
 Everything is written to a temporary folder beside the target, the manifest last, verified there by the
-loader that serving uses, and then renamed into place. A crash at any point leaves the last good artefact.
+loader that serving uses, and then renamed into place. A crash at any point leaves the last good artefact, if the file
+system can swap two folders; `publish` says what it leaves elsewhere.
 """
 
 from __future__ import annotations
@@ -28,7 +29,16 @@ from router.embedding import EMBEDDING_FILES
 from router.lexicon import LEXICON_FILE
 from router.prompt import Prompt
 
-__all__ = ["CARD_FILE", "check_target", "model_id_of", "publish", "seal", "write_artifact", "write_aside"]
+__all__ = [
+    "CARD_FILE",
+    "check_target",
+    "folder_itself",
+    "model_id_of",
+    "publish",
+    "seal",
+    "write_artifact",
+    "write_aside",
+]
 
 CARD_FILE = "MODEL_CARD.md"
 
@@ -45,7 +55,7 @@ def check_target(out: Path) -> None:
         raise ConfigError(f"--out {out}: is a file; name a folder")
     if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST_FILE).is_file():
         raise ConfigError(f"--out {out}: holds files that are not an artefact; name an empty or new folder")
-    parent = _folder_itself(out).parent
+    parent = folder_itself(out).parent
     try:
         parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -56,7 +66,7 @@ def check_target(out: Path) -> None:
         raise ConfigError(f"--out {out}: {parent} is not writable; name another folder")
 
 
-def _folder_itself(out: Path) -> Path:
+def folder_itself(out: Path) -> Path:
     """Return what a rename replaces: "." has no name, and a link stays a link."""
     return out.resolve() if out.is_symlink() or out.name in ("", "..") else out
 
@@ -150,7 +160,7 @@ def write_aside(out: Path, fill: Callable[[Path], dict[str, Any]]) -> dict[str, 
     ConfigError
         The folder cannot be written, for want of room or of rights; what was there stays.
     """
-    target = _folder_itself(out)
+    target = folder_itself(out)
     try:
         work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         try:
@@ -192,9 +202,12 @@ def seal(
 
 
 def publish(work: Path, out: Path) -> None:
-    """Put a finished folder in place of another, or where there is none, in one step; what was there is deleted.
+    """Put a finished folder in place of another, or where there is none; what was there is deleted.
 
-    A crash at any point leaves the old folder or the new one, whole; at worst a hidden folder stays beside it.
+    Linux and macOS swap the two in one step: a crash at any point leaves the old folder or the new one, whole. Where the
+    file system cannot (NFS, for one), the old one is renamed first: for a moment there is no folder, and a process that
+    is killed then leaves none, and the old one whole in the hidden folder `.NAME.old.*` beside. At worst a hidden folder
+    stays there.
 
     Parameters
     ----------
@@ -208,7 +221,7 @@ def publish(work: Path, out: Path) -> None:
     ConfigError
         It cannot be put there, for want of rights; what was there stays, and so does `work`.
     """
-    target = _folder_itself(out)
+    target = folder_itself(out)
     try:
         work.chmod(0o755)  # one made for temporary files is its owner's only
         _flush(work)

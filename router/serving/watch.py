@@ -116,12 +116,17 @@ class Watch:
         Between two looks.
     log : Log
         Where it is told that a place cannot be looked at, once until it can.
+    clock : callable
+        Returns seconds; what was refused is tried again by it.
     """
 
-    def __init__(self, place: Place, seconds: float, log: Log) -> None:
+    def __init__(
+        self, place: Place, seconds: float, log: Log, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._place = place
         self._seconds = seconds
         self._log = log
+        self._clock = clock
         self._stopping = threading.Event()
         self._known = ""  # what the place looked like when it held the model of `_known_id`
         self._known_id = ""
@@ -186,8 +191,9 @@ class Watch:
             return False
         # The place may look as before and another model serve: it was there and gone between two looks.
         if found == self._known and serving() == self._known_id:
+            self._tried = ""  # what was refused is new again, should it come back
             return True
-        now = time.monotonic()
+        now = self._clock()
         if found != self._tried:
             self._tried, self._again_at, self._again_in, self._model_id = found, now, _AGAIN, None
         is_due = now >= self._again_at

@@ -70,14 +70,15 @@ class _Worker:
 
 
 class _Reload:
-    """A reload under way: who asked, and whose word is missing."""
+    """A reload under way: who asked, whose word is missing, and what the others opened."""
 
     def __init__(self, asker: _Worker, previous: str, waiting: set[_Worker]) -> None:
         self.asker = asker
         self.previous = previous
         self.waiting = waiting
         self.workers = len(waiting)
-        self.model_id = previous
+        self.prepared: dict[_Worker, str] = {}  # ids of models
+        self.model_id = ""  # of what is committed
         self.refusal: str | None = None
         self.is_committing = False
 
@@ -262,9 +263,9 @@ class _Supervisor:
         if reload is None:
             return
         if message["say"] == "prepared":
-            if reload.model_id not in (reload.previous, message["model_id"]):
+            reload.prepared[worker] = message["model_id"]
+            if len(set(reload.prepared.values())) > 1:
                 reload.refusal = "the artefact changed while it was being opened; ask again"
-            reload.model_id = message["model_id"]
         elif message["say"] == "unprepared":
             reload.refusal = message["detail"]
         elif message["say"] == "committed":
@@ -279,12 +280,15 @@ class _Supervisor:
         reload.waiting.discard(worker)
         if reload.waiting:
             return
-        if reload.refusal is not None:
+        # A worker that became ready meanwhile has nothing to commit; it is asked about at the end, by its own id.
+        prepared = {worker for worker in self._workers if worker in reload.prepared}
+        if reload.refusal is not None or (not reload.is_committing and not prepared):
             self._tell(self._workers, "forget")
-            self._end_reload(reload, "refused", detail=reload.refusal)
+            self._end_reload(reload, "refused", detail=reload.refusal or "no worker is left that opened it")
         elif not reload.is_committing:
             reload.is_committing = True
-            reload.waiting = {worker for worker in self._workers if worker.is_ready}
+            (reload.model_id,) = set(reload.prepared.values())
+            reload.waiting = prepared
             self._tell(reload.waiting, "commit")
         else:
             self._model_id = reload.model_id
@@ -327,9 +331,11 @@ class _Supervisor:
             self._waker.send(b"\0")
 
     def _act_on_watch(self) -> None:
-        if self._is_reload_wanted and self._reload is None and self._stopping_since is None:
+        if not self._is_reload_wanted:
+            return
+        self._is_reload_wanted = False  # before acting: a wish that comes from now on is for the next time
+        if self._reload is None and self._stopping_since is None:  # else the watch asks again
             self._ask(once=True)
-        self._is_reload_wanted = False  # where another reload is under way, the watch asks again
 
     def _stop(self) -> None:
         if self._stopping_since is None:

@@ -327,17 +327,17 @@ def test_the_readme_makes_what_kubernetes_asks_for() -> None:
     assert CONTAINER["image"].endswith(f":{__version__}")
 
 
-def test_github_keeps_the_home_folder_whatever_happened() -> None:
+def test_github_keeps_the_home_folder_whatever_happened_once_it_was_fetched() -> None:
     (keep,) = (step for step in STEPS if step.get("with", {}).get("name") == "tierwise-home")
-    assert ("always()", HOME, True) == (
+    fetch, retrain = (
+        i for i, step in enumerate(STEPS) if step.get("name", "").startswith(("Fetch", "Retrain"))
+    )
+    assert (f"always() && steps.{STEPS[fetch]['id']}.outcome == 'success'", HOME, True) == (
         keep["if"],
         keep["with"]["path"],
         keep["with"]["include-hidden-files"],
     )
     assert HOME == WORKFLOW["env"]["TIERWISE_HOME"]
-    fetch, retrain = (
-        i for i, step in enumerate(STEPS) if step.get("name", "").startswith(("Fetch", "Retrain"))
-    )
     assert fetch < retrain < STEPS.index(keep)
 
 
@@ -374,6 +374,52 @@ def test_the_home_folder_is_of_this_branch_of_this_repository(pages: str, expect
         check=True,
     )
     assert expected == done.stdout
+
+
+NO_NETWORK = "echo 'error connecting to api.github.com' >&2; exit 1"
+FIRST = "No home folder found"
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="no jq here")
+@pytest.mark.parametrize(
+    ("api", "download", "expected"),
+    [
+        ("""echo '{"artifacts": []}'""", "exit 1", (0, True, False)),
+        ("cat artifacts.json", "touch downloaded", (0, False, True)),
+        (NO_NETWORK, "touch downloaded", (1, False, False)),
+        (f"""echo '{{"artifacts": []}}'; {NO_NETWORK}""", "touch downloaded", (1, False, False)),
+        ("cat artifacts.json", NO_NETWORK, (1, False, False)),
+    ],
+    ids=["the first run", "a later one", "no network", "none for the second page", "none for the download"],
+)
+def test_a_home_folder_that_cannot_be_fetched_is_no_first_run(
+    tmp_path: Path, api: str, download: str, expected: tuple[int, bool, bool]
+) -> None:
+    (tmp_path / "artifacts.json").write_text(ARTIFACTS, encoding="utf-8")
+    programs = {
+        "sudo": 'exec "$@"',
+        "chown": "exit 0",
+        "gh": f'case "$1 $2 $3" in api*) {api} ;; "run download 2") {download} ;; esac',
+    }
+    for name, body in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    (script,) = (text for name, text in SCRIPTS.items() if name.startswith("Fetch"))
+    done = subprocess.run(
+        ["bash", "-e", "-c", script],  # as GitHub does
+        cwd=tmp_path,
+        env={
+            "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+            "TIERWISE_HOME": str(tmp_path / "data"),
+            "GITHUB_REPOSITORY": "me/tierwise",
+            "BRANCH": "main",
+            "USER": "me",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert expected == (done.returncode, FIRST in done.stdout, (tmp_path / "downloaded").exists())
 
 
 def test_the_image_is_built_from_what_is_let_through() -> None:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.stats import binom, binomtest, norm
+from scipy.stats import beta, binom, binomtest, norm
 
-from eval.bounds import betting_holds, groups_needed, upper_bound
+from eval.bounds import betting_holds, groups_needed, lower_bound, rate_bounds, upper_bound
 from eval.certify import ALPHAS, DELTA
 
 # The exact bound
@@ -52,6 +52,28 @@ def test_bounds_cover_as_promised() -> None:
         k = np.arange(n + 1)
         missed = binom.pmf(k, n, rate)[upper_bound(k, n, DELTA) < rate].sum()
         assert missed <= DELTA
+
+
+def test_from_below_the_bound_is_the_same_seen_from_the_other_side() -> None:
+    for n in (1, 7, 40, 333):
+        failures = np.arange(n + 1)
+        expected = [
+            binomtest(int(k), n, alternative="greater").proportion_ci(0.95, method="exact").low
+            for k in failures
+        ]
+        np.testing.assert_allclose(expected, lower_bound(failures, n, 0.05), rtol=1e-8)
+        np.testing.assert_allclose(expected, 1.0 - upper_bound(n - failures, n, 0.05), rtol=1e-8, atol=1e-15)
+    assert (0.0, 1.0) == (float(lower_bound(0, 0, 0.05)), float(upper_bound(0, 0, 0.05)))
+
+
+def test_an_interval_is_both_bounds_at_half_the_rest_each() -> None:
+    for k, n in ((0, 20), (3, 20), (20, 20)):
+        expected = binomtest(k, n).proportion_ci(0.95, method="exact")
+        np.testing.assert_allclose((expected.low, expected.high), rate_bounds(k, n), rtol=1e-9)
+    # What is worth 19.5 of 20 independent prompts lies between 19 and 20 of them.
+    low, high = rate_bounds(19.5, 20.0)
+    np.testing.assert_allclose((beta.ppf(0.025, 19.5, 1.5), beta.ppf(0.975, 20.5, 0.5)), (low, high))
+    assert rate_bounds(19, 20)[1] < high < 1.0
 
 
 # How many groups

@@ -117,6 +117,12 @@ def test_a_broken_promise_is_not_folded_away() -> None:
     assert "7.0% to 11.0%  void" in render_drift_text(broken())
 
 
+def test_the_page_says_how_sure_one_look_is() -> None:
+    page = render_drift_html(broken(), "Week 10")
+    assert "what was seen contradicts it, with 99% confidence" in page
+    assert "one look must be surer than the certificate" in page
+
+
 @each
 def test_text_for_a_terminal_fits_it(sample: str) -> None:
     lines = render_drift_text(SAMPLES[sample][0]()).splitlines()

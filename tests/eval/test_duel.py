@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from eval.duel import Contender, calibration_beyond_chance, duel, regret_bounds
+from eval.duel import Contender, calibration_beyond_chance, duel, keeps, regret_bounds
 from eval.outcomes import Outcomes
 from router.tiers import Ladder, Tier
 
@@ -156,6 +156,38 @@ def test_slices_that_only_chance_tells_apart_are_seldom_called_worse() -> None:
         assert 6 == len(parts)
         false += any(part["quality_lead"]["high"] < 0 or part["quality_lead"]["low"] > 0 for part in parts)
     assert binomtest(false, 120, 0.05, alternative="greater").pvalue > 0.01
+
+
+@pytest.mark.parametrize("groups", [2, 3, 5, 10])
+def test_slices_of_few_groups_are_called_worse_no_more_often_than_said(groups: int) -> None:
+    """Each group is better or worse as a whole, and none in truth: one slice of 400 may be called worse."""
+    worse, parts, n = 0, 10, 600
+    outcomes, _ = toy(n, tasks=parts)
+    numbers = np.arange(n)
+    names = np.array([f"{i % parts}-{i // parts % groups}" for i in numbers], dtype=object)
+    ours, theirs = Contender(np.zeros(n, np.intp)), Contender(np.ones(n, np.intp))
+    for seed in range(40):
+        effects = np.random.default_rng([seed, groups]).normal(0.0, 0.1, (parts, groups))
+        score = np.full((n, 3), 0.5, np.float32)
+        score[:, 0] += effects[numbers % parts, numbers // parts % groups]
+        found = held(replace(outcomes, groups=names, score=score), ours, theirs)["slices"]
+        assert [groups] * parts == [part["groups"] for part in found]
+        worse += sum(part["quality_lead"]["high"] < -0.02 for part in found)
+    assert binomtest(worse, 40 * parts, 0.05 / 2 / parts, alternative="greater").pvalue > 0.01
+
+
+def test_a_slice_of_one_group_tells_nothing() -> None:
+    outcomes, p = toy(600)
+    alone = np.where(outcomes.tags["task"] == "task 1", "one", outcomes.groups)
+    found = held(replace(outcomes, groups=alone), routed(p, 0.9), routed(p, 0.0))["slices"][1]
+    assert 1 == found["groups"]
+    assert (-1.0, 1.0) == (found["quality_lead"]["low"], found["quality_lead"]["high"])
+
+
+def test_a_promise_is_kept_where_it_is_proved_and_not_refuted() -> None:
+    assert keeps({"proved": 0.05, "low": 0.05}, 0.05)
+    assert not keeps({"proved": 0.051, "low": 0.01}, 0.05)
+    assert not keeps({"proved": 0.04, "low": 0.051}, 0.05)
 
 
 def test_regret_counts_a_group_once_and_is_bounded_exactly() -> None:

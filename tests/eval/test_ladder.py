@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_certify import outcomes_of
 
-from eval.ladder import best_tier, group_means
+from eval.ladder import best_tier, draw_rows, group_means
 
 
 def scores(*rates: float, n: int = 400, seed: int = 0) -> Any:
@@ -63,3 +63,14 @@ def test_group_means_by_hand() -> None:
         (["c", "b", "a"], [[0, 8], [3, 1], [1, 0]]),
     ):
         np.testing.assert_allclose(expected, group_means(values, np.array(groups, object)))
+
+
+def test_one_row_of_each_group_is_drawn_each_as_often() -> None:
+    groups = np.array(["b", "a", "b", "a", "a", 7], object)
+    rng = np.random.default_rng(0)
+    drawn = np.array([draw_rows(groups, rng) for _ in range(600)])
+    assert [["7", "a", "b"]] == np.unique(groups.astype(str)[drawn], axis=0).tolist()
+    assert {5} == set(drawn[:, 0])
+    for column, rows in ((1, (1, 3, 4)), (2, (0, 2))):
+        counts = [(drawn[:, column] == row).sum() for row in rows]
+        np.testing.assert_allclose(counts, 600 / len(rows), atol=60)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from replacing import hammered, model_ids, put, reloads
-from served import Reply, Served, Wire, ask, start, wait_until
+from served import Reply, Served, Wire, ask, session, start, wait_until
 from toys import reseal
 
 ADMIN = "an-admin-key-0123456789"
@@ -181,6 +181,22 @@ def test_a_stream_stays_with_the_model_that_it_began_with(served: Served, place:
         lines: list[dict[str, Any]] = [json.loads(each) for each in wire.read().body.splitlines()]
     assert ["tw-toy", "tw-toy"] == [each["model_id"] for each in lines]
     assert {"tw-second"} == model_ids(served)
+
+
+def test_models_that_were_replaced_are_freed(
+    served: Served, place: Path, second: Path, toy_artifact: Path
+) -> None:
+    for model in (second, toy_artifact) * 3:
+        put(model, place)
+        assert 200 == reload(served).status
+    workers = served.events("listening")[0]["workers"]
+    wait_until(lambda: [1] * workers == maps_of_tables(served), "tables of old models stay mapped")
+
+
+def maps_of_tables(served: Served) -> list[int]:
+    """Return how many token tables each process maps that maps any, be their files deleted."""
+    maps = [Path(f"/proc/{pid}/maps").read_text() for pid in session(served.process.pid)]
+    return [text.count("embedding.int8.npy") for text in maps if "embedding.int8.npy" in text]
 
 
 def test_only_an_admin_may(served: Served) -> None:

@@ -39,6 +39,11 @@ def place(served: Served, toy_artifact: Path) -> Iterator[Path]:
     put(toy_artifact, served.model)
     await_model(served, "tw-toy")
 
+    def is_told() -> bool:  # which is a moment later, and would be counted with the next test's
+        return all("tw-toy" == event["model_id"] for event in served.events("reload")[-1:])
+
+    wait_until(is_told, "the last reload is not logged")
+
 
 def await_model(served: Served, name: str) -> None:
     wait_until(lambda: {name} == model_ids(served), f"{name} is not taken over")
@@ -225,4 +230,52 @@ def test_a_model_that_comes_back_before_the_next_look_is_taken_again() -> None:
     watch.start(lambda: place.serving, place.take)
     place.version = "2"
     wait_until(lambda: ["model 2", "model 1"] == place.taken, "the first model is not taken again")
+    watch.stop()
+
+
+class Refused:
+    """A place whose second model is refused until it is mended."""
+
+    def __init__(self) -> None:
+        self.version = "1"
+        self.serving = "model 1"
+        self.is_mended = False
+        self.looks = 0
+        self.tries = 0
+
+    def look(self) -> str:
+        self.looks += 1
+        return self.version
+
+    def model_id(self) -> str:
+        return f"model {self.version}"
+
+    def take(self) -> None:
+        self.tries += 1
+        if self.is_mended:
+            self.serving = self.model_id()
+
+
+def test_a_model_that_was_refused_is_tried_at_once_when_it_comes_back() -> None:
+    place, now = Refused(), [0.0]
+    watch = Watch(place, 0.01, Log("off"), lambda: now[0])
+    watch.begin()
+    watch.start(lambda: place.serving, place.take)
+
+    def look_on() -> None:
+        looks = place.looks
+        wait_until(lambda: looks + 3 <= place.looks, "it does not look")
+
+    place.version = "2"
+    for i in range(1, 8):  # an hour, so that the next try is ten minutes away
+        wait_until(lambda i=i: i <= place.tries, "it is not tried again")
+        look_on()
+        assert i == place.tries
+        now[0] += 600.0
+    wait_until(lambda: 8 <= place.tries, "it is not tried again")
+    place.version = "1"
+    look_on()
+    place.version, place.is_mended = "2", True
+    wait_until(lambda: "model 2" == place.serving, "it is not tried again after a rollback")
+    assert 9 == place.tries
     watch.stop()

@@ -137,6 +137,20 @@ def test_what_cannot_be_followed_ends_the_service() -> None:
     assert (3, "", f"error: {address}: {FOLLOWED}\n") == (code, out, err)
 
 
+@pytest.mark.parametrize("login", ["", "bob:sesame@", "bob:sesame/x@", "bob:x@sesame@", "bob:x@y/sesame@"])
+def test_a_registry_that_is_not_there_is_told_without_its_password(login: str) -> None:
+    environment = {
+        "MLFLOW_TRACKING_URI": f"http://{login}127.0.0.1:9",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    code, out, err = refuse("--model", CHAMPION, **environment)
+    assert (1, "") == (code, out)
+    assert "sesame" not in err
+    assert err.startswith(f"error: {CHAMPION}: cannot be fetched from the registry: ")
+    assert login or "Connection refused" in err
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_without_mlflow_it_is_told_what_to_install(workers: str, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['mlflow'] = None\n", encoding="utf-8")

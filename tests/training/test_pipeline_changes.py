@@ -159,6 +159,9 @@ def test_a_void_certificate_sends_everything_to_the_top(
     assert "version 4 serves" in ended.result["headline"]
     assert [1, 2, 4] == home.served
     assert ("void", "2") == (home.versions[2]["tierwise.certificate"], home.versions[4]["tierwise.void_of"])
+    assert (
+        "KEEP" == home.versions[3]["tierwise.verdict"]
+    )  # what the gate said of it; the demotion is not its own
     assert is_void(home)
     # Another bad week finds that this has been seen to already.
     bad = run(project, home, worst, promotion=NONE_IS_PROMOTED)
@@ -170,6 +173,36 @@ def test_a_void_certificate_sends_everything_to_the_top(
     # An ordinary one replaces it.
     good = run(project, home, project.better, "--seed", "1")
     assert (0, "ROUTE", 6) == (good.code, good.result["verdict"], home.champion), good.err
+    assert not is_void(home)
+
+
+def test_a_void_certificate_is_seen_to_though_the_gate_cannot_run(
+    project: Project, twice: Home, tmp_path: Path
+) -> None:
+    home, tiers = twice.copy(tmp_path / "home"), tmp_path / "tiers.toml"
+    write_tiers(tiers, SMALL, MEDIUM, LARGE)
+    drawn = draw_week(FEW_EASY, "e", "2026-06-22", models=ALL)
+    old = drawn["timestamp"] < drawn["timestamp"].sort_values().iloc[len(drawn) // 4]
+    drawn[old | (drawn["model"] != MEDIUM.model)].to_parquet(tmp_path / "new-tier.parquet")
+
+    def run_on(history: Path, *options: str) -> Ended:
+        return run(project, home, history, *options, tiers=tiers)
+
+    rehearsed = run_on(tmp_path / "new-tier.parquet", "--dry-run")
+    assert (4, 2) == (rehearsed.code, home.champion), rehearsed.err
+    assert rehearsed.error.endswith("And the certificate of champion 2 is void.")
+    ended = run_on(tmp_path / "new-tier.parquet")
+    assert (4, [1, 2, 3], True) == (ended.code, home.served, is_void(home)), ended.err
+    assert ended.error.startswith("error: gate: ")
+    assert ended.error.endswith("And the certificate of champion 2 is void: version 3 serves now.")
+    assert "void" == home.versions[2]["tierwise.certificate"]
+    # The same again finds it seen to.
+    again = run_on(tmp_path / "new-tier.parquet")
+    assert (4, [1, 2, 3]) == (again.code, home.served), again.err
+    assert again.error.endswith("is void: version 3 serves now.")
+    drawn.to_parquet(tmp_path / "graded.parquet")
+    good = run_on(tmp_path / "graded.parquet")
+    assert (0, "ROUTE") == (good.code, good.result["verdict"]), good.err
     assert not is_void(home)
 
 

@@ -139,9 +139,14 @@ def test_flags_override_the_file(config: Path) -> None:
         found.seed,
     )
     assert Path("/srv/artifacts") == found.artifact_dir  # what no flag names stays the file's
+    assert config.parent / "champion" == found.champion_dir
+    served = options("--config", str(config), "--champion-dir", "served", declare=add_place_arguments)
+    assert config.parent / "served" == read_place(served).champion_dir
 
 
-@pytest.mark.parametrize("flag", ["--since", "--window", "--home", "--tracking-uri", "--model-name"])
+@pytest.mark.parametrize(
+    "flag", ["--since", "--window", "--home", "--tracking-uri", "--champion-dir", "--model-name"]
+)
 def test_a_wrong_flag_is_named_as_a_flag(flag: str) -> None:
     with pytest.raises(ConfigError, match=f"^{flag} is "):
         read_settings(options("--history", "h", "--tiers", "t", flag, ""))
@@ -183,10 +188,22 @@ def test_an_unknown_key_names_the_nearest_known_one(document: dict[str, Any], ex
         ({"seed": -1}, "found -1"),
         ({"seed": 1.0}, "found 1.0"),
         ({"split": "times"}, "split is one of auto, given, time, group; found 'times' (did you mean time?)"),
-        ({"model_name": "a/b"}, "model_name is a name without /, : and @"),
+        ({"model_name": "a/b"}, "model_name is a name without / : @ \\ and quotes"),
         ({"model_name": "a@champion"}, "found 'a@champion'"),
         ({"model_name": " a"}, "model_name is a name"),
+        ({"model_name": "bob's"}, "model_name is a name"),
+        ({"model_name": "..a"}, "which does not begin with two dots"),
+        ({"model_name": "."}, "model_name is a name"),
+        ({"artifact_dir": "s3://secret/x"}, "weekly.toml: artifact_dir is a folder of this machine; found a URL; to keep"),
+        ({"home": "file:///secret"}, "home is a folder of this machine"),
+        ({"champion_dir": "gs://secret"}, "set tracking_uri to an MLflow server that keeps them there"),
         ({"tracking_uri": "me:secret"[3:]}, "tracking_uri is a URI such as sqlite:////srv"),
+        ({"tracking_uri": "databricks"}, "begins with http, https, sqlite, postgresql, mysql or mssql"),
+        ({"tracking_uri": "file:///secret"}, "tracking_uri is a URI"),
+        ({"tracking_uri": "sqlite:x.db"}, "tracking_uri is a URI"),
+        ({"tracking_uri": "HTTP://secret"}, "tracking_uri is a URI"),
+        ({"tracking_uri": "http://"}, "tracking_uri is a URI"),
+        ({"tracking_uri": "oracle://me:secret@host/db"}, "tracking_uri is a URI"),
         ({"history": []}, "history is a path, a glob, a list of these, or a table of url and query; found []"),
         ({"history": 7}, "found 7"),
         ({"history": ["a", 7]}, "history is text; found 7"),
@@ -206,6 +223,25 @@ def test_a_wrong_value_says_what_was_expected(document: dict[str, Any], expected
     message = refusal(LEAST | document)
     assert expected in message
     assert "secret" not in message
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://mlflow.example/x",
+        "sqlite:///mlflow.db",
+        "postgresql+psycopg://me@host/db",
+        "mysql+pymysql://me@host/db",
+        "mssql+pyodbc:///?odbc_connect=x",
+    ],
+)
+def test_a_tracking_uri_is_a_servers_or_a_databases(uri: str) -> None:
+    assert uri == parse_settings(LEAST | {"tracking_uri": uri}).tracking_uri
+
+
+@pytest.mark.parametrize("name", ["a", "office router", "a.b", ".a", "größe-2", "a (b) # ; -- %"])
+def test_a_model_name_may_be_any_other(name: str) -> None:
+    assert name == parse_settings(LEAST | {"model_name": name}).model_name
 
 
 @pytest.mark.parametrize("value", ["0", -0.1, 1.1, float("nan"), float("inf"), True, None, 10**400])

@@ -288,13 +288,18 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         ("postgresql+psycopg://me:s3cret@host:x/db", "not a URL that SQLAlchemy can read"),
         ("://me:s3cret@host", "not a URL that SQLAlchemy can read"),
         ("postgresql+psycopg_async://me:s3cret@host/db", "is asynchronous; name another driver"),
+        ("sqlite:///{db}?timeout=s3cret", "/h.db?timeout=***: cannot be reached (ValueError); check the URL"),
+        ("sqlite:///{db}?detect_types=99999999999999", "cannot be reached (OverflowError)"),
+        ("postgresql+psycopg://me:s3cret@a..b/db", "cannot be reached (UnicodeError)"),
         ("postgresql+psycopg://me:s3cret@127.0.0.1:1/db", "history postgresql+psycopg://me:***@127.0.0.1:1/db: cannot be reached ("),
     ],
 )  # fmt: skip
 def test_a_url_that_leads_nowhere_is_refused_without_its_password(
     tmp_path: Path, url: str, expected: str
 ) -> None:
-    message = refusal(lambda: resolve(Query("SELECT 1", url), tmp_path))
+    (tmp_path / "h.db").touch()
+    query = Query("SELECT 1", url.replace("{db}", f"{tmp_path}/h.db"))
+    message = refusal(lambda: resolve(query, tmp_path))
     assert expected in message
     assert "s3cret" not in message
 

@@ -168,6 +168,27 @@ def test_stopped_while_it_fits(project: Project, home: Home) -> None:
     assert_next_run_promotes(project, home)
 
 
+def test_stopped_when_the_champion_has_moved(project: Project, home: Home) -> None:
+    running = start(project, home, project.better, wait=At("training.pipeline.logbook:Logbook.concluded"))
+    running.reached()
+    running.send(signal.SIGINT)
+    ended = running.end()
+    assert (130, 2) == (ended.code, home.champion)
+    assert "interrupted; version 2 is the champion now; run it again: it does the rest" == ended.error
+    assert_next_run_promotes(project, home)
+
+
+def test_what_a_person_did_to_the_alias_since_then_stays(project: Project, home: Home) -> None:
+    place = At("training.pipeline.logbook:Logbook.concluded")
+    assert -signal.SIGKILL == run(project, home, project.better, kill=place).code
+    assert 2 == home.champion
+    with closing(sqlite3.connect(home.database)) as database, database:  # as MLflow's own page does
+        database.execute("UPDATE registered_model_aliases SET version = 1 WHERE alias = 'champion'")
+    ended = run(project, home, project.better)
+    assert (0, False, 1) == (ended.code, ended.result["promoted"], home.champion), ended.err
+    assert "this run had moved the champion, and others have since: nothing is moved again" in ended.err
+
+
 # One at a time
 
 
@@ -220,9 +241,15 @@ def test_a_disk_that_is_full_from_some_step_on(project: Project, home: Home) -> 
         assert 1 == ended.code, ended.err
         assert "make room" in ended.error
         assert project.home.serving == home.serving
-    ended = run(project, home, project.better, fill=At(f"{TRACKING}.set_alias", "champion", "after"))
-    assert (1, 2) == (ended.code, home.champion)
-    assert ended.error.startswith("error: version 2 is the champion now, but not all is done: ")
+    for place in (
+        At(f"{TRACKING}.set_alias", "champion", "after"),
+        At("training.pipeline.retrain:_WeeklyRun._conclude"),
+        At("training.pipeline.logbook:Logbook.finish"),
+    ):
+        ended = run(project, home, project.better, fill=place)
+        assert (1, 2) == (ended.code, home.champion)
+        assert ended.error.startswith("error: version 2 is the champion now, but not all is done: ")
+        assert "make room" in ended.error
     assert_next_run_promotes(project, home)
 
 

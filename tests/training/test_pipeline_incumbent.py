@@ -55,21 +55,26 @@ def test_a_group_that_taught_judges_nobody(names: list[str]) -> None:
     taught = np.array([sum(map(ord, name)) % 2 == 0 for name in names])  # by group, so that none straddles
     seen = digest_groups(outcomes, taught)
     assert sorted(set(seen.tolist())) == seen.tolist()
-    incumbent = Incumbent(1, Path(), Router.__new__(Router), seen, compare_ladders(LADDER, LADDER))
+    held = digest_groups(outcomes, ~taught)
+    incumbent = Incumbent(1, Path(), Router.__new__(Router), seen, held, compare_ladders(LADDER, LADDER))
     assert (~taught).tolist() == incumbent.unseen(outcomes).tolist()
+    assert (~taught).tolist() == incumbent.held_out(outcomes).tolist()
 
 
 def test_what_nobody_wrote_down_hides_nothing() -> None:
-    incumbent = Incumbent(1, Path(), Router.__new__(Router), None, compare_ladders(LADDER, LADDER))
+    incumbent = Incumbent(1, Path(), Router.__new__(Router), None, None, compare_ladders(LADDER, LADDER))
     assert [True, True] == incumbent.unseen(of_groups(["a", "b"])).tolist()
+    assert [False, False] == incumbent.held_out(of_groups(["a", "b"])).tolist()
 
 
 def test_digests_are_kept_in_a_file(tmp_path: Path, toy_artifact: Path) -> None:
     outcomes = of_groups(["a", "b", "c"])
     write_digests(tmp_path / "seen.npy", digest_groups(outcomes, np.array([True, False, True])))
-    router = Router.load(toy_artifact)
-    incumbent = Incumbent.open(7, toy_artifact, tmp_path / "seen.npy", router.manifest.ladder)
+    write_digests(tmp_path / "held.npy", digest_groups(outcomes, np.array([False, True, False])))
+    router, files = Router.load(toy_artifact), (tmp_path / "seen.npy", tmp_path / "held.npy")
+    incumbent = Incumbent.open(7, toy_artifact, *files, router.manifest.ladder)
     assert [False, True, False] == incumbent.unseen(outcomes).tolist()
+    assert [False, True, False] == incumbent.held_out(outcomes).tolist()
     assert ((), True, True) == (
         incumbent.change.texts,
         incumbent.change.comparable,

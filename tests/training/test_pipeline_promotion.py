@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from router.errors import ArtifactError, ConfigError, RequestError
 from training.__main__ import main
 from training.pipeline.champions import predecessors, read_journal, terms
 from training.pipeline.lock import hold
-from training.pipeline.promotion import holds, promote, rollback, sync
+from training.pipeline.promotion import FOLDER_TAG, check_place, holds, promote, rollback, sync
 from training.pipeline.settings import Place
 from training.pipeline.tracking import CHAMPION, Tracking
 from training.pipeline.tracking_connection import open_client
@@ -198,6 +199,94 @@ def test_a_folder_that_cannot_be_made_leaves_the_champion(tracking: Tracking, pl
     assert_serves(tracking, place, 1)
 
 
+def files_under(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.name not in ("mlflow.db-wal", "mlflow.db-shm")}
+
+
+def test_a_place_that_cannot_be_taken_is_refused_before_anything_is_done(
+    place: Place, toy_artifact: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "thesis.txt").write_text("years of work")
+    (tmp_path / "file").touch()
+    (tmp_path / "to notes").symlink_to(tmp_path / "notes")
+    shutil.copytree(toy_artifact, tmp_path / "older")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "to nothing").symlink_to(tmp_path / "later")
+    before = files_under(tmp_path)
+    for name, why in (
+        ("notes", "holds files that are not an artefact"),
+        ("to notes", "holds files that are not an artefact"),
+        ("file", "holds files that are not an artefact"),
+        ("file/champion", r"cannot be made ready \(Not a directory\)"),
+        ("file/deeper/champion", r"cannot be made ready \(Not a directory\)"),
+    ):
+        with pytest.raises(ConfigError, match=rf"{why}; name another champion_dir"):
+            check_place(replace(place, champion_dir=tmp_path / name))
+    for name in ("older", "empty", "new", "deeper/and/new", "to nothing"):
+        check_place(replace(place, champion_dir=tmp_path / name))
+    assert before == files_under(tmp_path)
+
+
+LOCKED = """
+import os, sys
+from pathlib import Path
+from homes import place_of
+from dataclasses import replace
+from training.pipeline.promotion import check_place
+from router.errors import ConfigError
+if os.getuid() == 0:  # root may write anywhere: be nobody
+    os.setgid(65534)
+    os.setuid(65534)
+for name in sys.argv[1:]:
+    try:
+        check_place(replace(place_of(Path("home")), champion_dir=Path(name)))
+    except ConfigError as error:
+        print(error)
+"""
+
+
+def test_a_place_that_cannot_be_written_is_refused(toy_artifact: Path, tmp_path: Path) -> None:
+    shutil.copytree(toy_artifact, tmp_path / "open" / "theirs")
+    (tmp_path / "locked").mkdir()
+    for folder, mode in ((".", 0o755), ("open", 0o777), ("open/theirs", 0o555), ("locked", 0o555)):
+        (tmp_path / folder).chmod(mode)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            LOCKED,
+            "locked/champion",
+            "locked/a/champion",
+            "open/theirs",
+            "open/champion",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
+    )
+    assert [
+        "locked/champion: locked is not writable; name another champion_dir",
+        "locked/a/champion: locked is not writable; name another champion_dir",
+        "open/theirs: open/theirs is not writable; name another champion_dir",
+    ] == done.stdout.splitlines(), done.stderr
+
+
+def test_a_link_to_the_folder_stays_a_link(tracking: Tracking, place: Place, tmp_path: Path) -> None:
+    """The next champion is made beside the folder itself, which may be on another disk than the link."""
+    place = replace(place, champion_dir=tmp_path / "link")
+    place.champion_dir.symlink_to(tmp_path / "disk" / "served")
+    for version in (1, 2):
+        left = tmp_path / "disk" / ".served.next.killed"
+        left.mkdir(parents=True)
+        promote(tracking, place, version)
+        assert_serves(tracking, place, version)
+        assert ["served"] == [path.name for path in left.parent.iterdir()]
+    assert place.champion_dir.is_symlink()
+
+
 # Cut off
 
 
@@ -220,7 +309,8 @@ class Doomed(Tracking):
 
     def set_model_tag(self, key: str, value: str) -> None:
         super().set_model_tag(key, value)
-        self.end_after("marked" if json.loads(value)["moved"] else "written")
+        if key != FOLDER_TAG:
+            self.end_after("marked" if json.loads(value)["moved"] else "written")
 
     def set_alias(self, name: str, number: int) -> None:
         super().set_alias(name, number)
@@ -314,6 +404,58 @@ def test_what_was_left_beside_the_folder_is_cleared_away(tracking: Tracking, pla
     assert_serves(tracking, place, 1)
 
 
+def fail(*_: Path) -> None:
+    raise ArtifactError("no rights")
+
+
+SWAP = """
+import os, signal, sys
+from pathlib import Path
+import training.package as package
+work, out, renames = map(Path, sys.argv[1:])
+package._exchange = lambda one, other: False  # as on a file system that has no such call
+left, rename = int(str(renames)), Path.rename
+def rename_until(self, target):
+    global left
+    found = rename(self, target)
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return found
+Path.rename = rename_until
+package.publish(work, out)
+"""
+
+
+@pytest.mark.parametrize(("renames", "stands"), [(1, None), (2, 2)])
+def test_killed_between_two_renames_the_next_command_makes_the_folder_again(
+    tracking: Tracking,
+    place: Place,
+    toy_artifact: Path,
+    renames: int,
+    stands: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where two folders cannot be swapped in one step."""
+    promote(tracking, place, 1)
+    work = rename(toy_artifact, place.home / ".champion.next.killed", "tw-000000000002")
+    script = [sys.executable, "-c", SWAP, str(work), str(place.champion_dir), str(renames)]
+    done = subprocess.run(script, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert -signal.SIGKILL == done.returncode, done.stderr
+    assert model_id(stands) == exported(place)
+    (old,) = place.home.glob(".champion.old.*")
+    assert model_id(1) == read_manifest(old / "champion").model_id
+    tracking.set_alias(CHAMPION, 2)
+    if stands is None:
+        with monkeypatch.context() as outage:
+            outage.setattr(promotion, "open_artifact", fail)
+            with pytest.raises(ArtifactError, match="no rights"):
+                sync(tracking, place)
+        assert old.exists()  # it goes once a folder stands, and not before
+    sync(tracking, place)
+    assert_serves(tracking, place, 2)
+
+
 def test_a_failure_after_the_move_says_that_the_champion_moved(
     tracking: Tracking, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -347,15 +489,22 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, di
 
 def test_the_commands(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, document, err = run(capsys, "promote", "1", "--home", home, "--reason", "the first")
-    assert (0, "promote: version 1 is the champion now\n") == (code, err)
+    folder = f"its folder: {home / 'champion'}\n"
+    assert (0, f"promote: version 1 is the champion now; {folder}") == (code, err)
     assert document is not None
     assert (1, str(home / "champion")) == (document["champion"], document["champion_dir"])
     _, _, err = run(capsys, "promote", "3", "--home", home)
-    assert "promote: version 3 is the champion now; before, it was version 1\n" == err
+    assert f"promote: version 3 is the champion now; before, it was version 1; {folder}" == err
     code, _, err = run(capsys, "promote", "3", "--home", home)
     assert (0, "promote: version 3 is the champion already; nothing to do\n") == (code, err)
+    shutil.rmtree(home / "champion")
+    code, _, err = run(capsys, "promote", "3", "--home", home)
+    assert (0, f"promote: version 3 is the champion already; put in {folder}") == (code, err)
     code, _, err = run(capsys, "rollback", "--home", home)
-    assert (0, "rollback: version 1 is the champion again; before, it was version 3\n") == (code, err)
+    assert (0, f"rollback: version 1 is the champion again; before, it was version 3; {folder}") == (
+        code,
+        err,
+    )
     code, document, err = run(capsys, "rollback", "--home", home)
     assert (3, None) == (code, document)
     assert err.startswith("error: nothing to go back to: ")
@@ -379,6 +528,48 @@ def test_the_commands(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert 3 == len(rows)
     assert rows[0].endswith("the first")
     assert " now " in rows[2]
+
+
+def test_a_command_without_the_configuration_says_which_folder_it_left(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Servers read the configured folder, and would stay on the version that is fled from."""
+    config, served = tmp_path / "weekly.toml", tmp_path / "served"
+    config.write_text(f'home = "{home}"\nchampion_dir = "{served}"\n', encoding="utf-8")
+    for version in (1, 2):
+        _, document, err = run(capsys, "promote", version, "--config", config)
+        assert document is not None
+        assert (str(served), None) == (document["champion_dir"], document["note"])
+        assert err.endswith(f"; its folder: {served}\n")
+    assert not (home / "champion").exists()
+    code, document, err = run(capsys, "rollback", "--home", home)
+    assert document is not None
+    said, note = err.splitlines()
+    assert (0, 1, f"note: {document['note']}") == (code, document["champion"], note)
+    assert said.endswith(f"; its folder: {home / 'champion'}")
+    assert (
+        f"the champion's folder was {served} by an earlier run, and that stays at version 2; to put version 1 there, too: "
+        f"`python -m training promote 1` with the run's --config FILE, or --champion-dir {served}"
+    ) == document["note"]
+    assert ("tw-000000000002", "tw-000000000001") == tuple(
+        read_manifest(folder).model_id for folder in (served, home / "champion")
+    )
+    # What the note says does it.
+    code, document, err = run(capsys, "promote", "1", "--home", home, "--champion-dir", served)
+    assert document is not None
+    assert (0, None) == (code, document["note"])
+    assert f"promote: version 1 is the champion already; put in its folder: {served}\n" == err
+    assert "tw-000000000001" == read_manifest(served).model_id
+    assert str(served) == tracking_of(home).model_tags()[FOLDER_TAG]
+
+
+def test_a_folder_that_cannot_be_looked_at_is_named_all_the_same(tracking: Tracking, place: Place) -> None:
+    promote(tracking, place, 1)
+    tracking.set_model_tag(FOLDER_TAG, "/srv/of/another/machine")
+    assert (
+        "was /srv/of/another/machine by an earlier run, and that is left as it is; to put version 2"
+        in str(promote(tracking, place, 2)["note"])
+    )
 
 
 def test_history_says_what_is_not_as_it_should_be(
@@ -440,7 +631,7 @@ def test_a_rollback_loads_what_it_needs_and_no_more(home: Path, tracking: Tracki
         cwd=ROOT,
     )
     assert [
-        "rollback: version 1 is the champion again; before, it was version 2",
+        f"rollback: version 1 is the champion again; before, it was version 2; its folder: {home}/champion",
         "0 []",
     ] == done.stderr.splitlines()
     assert 1 == json.loads(done.stdout)["champion"]

@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 import traceback
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,9 @@ from homes import make_template, rename, renew_home, tracking_of
 
 from router.artifact import read_manifest, sha256_of
 from router.errors import ArtifactError, ConfigError
+from training.pipeline.config import parse_settings
 from training.pipeline.faults import explain
+from training.pipeline.logbook import Logbook
 from training.pipeline.tracking import CHALLENGER, CHAMPION, MANIFEST_TAG, Tracking, TrackingError
 from training.pipeline.tracking_connection import open_client
 
@@ -82,12 +85,56 @@ def test_metrics_without_a_value_are_left_out(tracking: Tracking) -> None:
 def test_a_dataset_is_logged_once_with_its_digest(tracking: Tracking) -> None:
     run_id = tracking.begin("k", "week 1", {})
     for _ in range(2):
-        tracking.log_dataset(run_id, "history", "postgresql://me:pw@host/db", "f" * 64, 12, "training")
+        tracking.log_dataset(run_id, "history", "f" * 64, "local", {"uri": "h.csv"}, 12, "training")
     (found,) = open_client(tracking.uri, may_create=False).get_run(run_id).inputs.dataset_inputs
     assert ("history", "f" * 36) == (found.dataset.name, found.dataset.digest)
-    assert {"uri": "postgresql://me:***@host/db"} == json.loads(found.dataset.source)
     assert {"rows": 12, "digest": "f" * 64} == json.loads(found.dataset.profile)
     assert [("mlflow.data.context", "training")] == [(tag.key, tag.value) for tag in found.tags]
+
+
+def described(count: int) -> list[dict[str, str | int]]:
+    return [{"name": f"{i}.parquet", "sha256": str(i) * 64} for i in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("history", "files", "kind", "source", "rows"),
+    [
+        ("logs/*.parquet", 1, "local", {"uri": "0.parquet"}, {"rows": 12}),
+        ("logs/*.parquet", 2, "local", {"uri": "0.parquet"}, {}),
+        (
+            {"url_env": "URL", "query": "SELECT 'x?a=1&b=2'"},
+            1,
+            "sql",
+            {"url_env": "URL", "query": "SELECT 'x?a=1&b=2'"},
+            {"rows": 12},
+        ),
+        (
+            {"url": "postgresql://me:s3cret@host/db", "query": "SELECT 'a://b:c@d'"},
+            1,
+            "sql",
+            {"url": "postgresql://me:***@host/db", "query": "SELECT 'a://b:c@d'"},
+            {"rows": 12},
+        ),
+    ],
+)
+def test_a_dataset_says_where_it_is_from(
+    tracking: Tracking,
+    tmp_path: Path,
+    history: str | dict[str, str],
+    files: int,
+    kind: str,
+    source: dict[str, str],
+    rows: dict[str, int],
+) -> None:
+    run_id = tracking.begin("k", "week 1", {})
+    logbook = Logbook(tracking, parse_settings({"history": history, "tiers": "t.toml"}), run_id)
+    window = {"rows": 12, "from": None, "until": None}
+    logbook.data(described(files), window, {"summary": {}}, tmp_path)
+    inputs = open_client(tracking.uri, may_create=False).get_run(run_id).inputs.dataset_inputs
+    assert files == len(inputs)
+    found = next(each.dataset for each in inputs if "0.parquet" == each.dataset.name)
+    assert (kind, source) == (found.source_type, json.loads(found.source))
+    assert {**rows, "digest": "0" * 64} == json.loads(found.profile)
 
 
 def test_files_come_back(tracking: Tracking, tmp_path: Path) -> None:
@@ -228,10 +275,10 @@ def test_a_version_whose_files_are_gone(tracking: Tracking, toy_artifact: Path, 
     )
     folder = Path(source.removeprefix("file://"))
     (folder / "manifest.json").unlink()
-    with pytest.raises(TrackingError, match=r"version 4 of tierwise holds no manifest\.json"):
+    with pytest.raises(ArtifactError, match=r"version 4 of tierwise holds no manifest\.json"):
         tracking.fetch_model(number, tmp_path / "a")
     shutil.rmtree(folder)
-    with pytest.raises(TrackingError, match=r"cannot fetch version 4 .*: what should be there is not; check"):
+    with pytest.raises(ArtifactError, match=r"cannot fetch version 4 .*: what should be there is not; check"):
         tracking.fetch_model(number, tmp_path / "a")
     assert not (tmp_path / "a").exists()
 
@@ -313,6 +360,81 @@ def test_a_deleted_experiment_is_said(tracking: Tracking) -> None:
         tracking.find_run("k")
 
 
+def test_two_first_runs_at_one_server_share_an_experiment_and_a_model(
+    tracking: Tracking, toy_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each looks before the other has made it."""
+    from mlflow.tracking import MlflowClient
+
+    by_name = MlflowClient.get_experiment_by_name
+    asked: list[str] = []
+
+    def too_early(client: MlflowClient, name: str) -> object:
+        asked.append(name)
+        return None if 1 == len(asked) else by_name(client, name)
+
+    monkeypatch.setattr(MlflowClient, "get_experiment_by_name", too_early)
+    run_id = tracking.begin("k", "week 4", {})
+    assert ["tierwise"] * 2 == asked
+    assert "1" == open_client(tracking.uri, may_create=False).get_run(run_id).info.experiment_id
+    monkeypatch.setattr(tracking, "_registered", lambda _: None)
+    assert 4 == tracking.register(run_id, rename(toy_artifact, tmp_path / "new", "tw-new"), "", {})
+
+
+def test_an_experiment_that_cannot_be_made_is_said(tracking: Tracking) -> None:
+    tracking.experiment = "x" * 501  # longer than MLflow takes
+    with pytest.raises(TrackingError, match="exceeds the maximum length of 500"):
+        tracking.find_run("k")
+
+
+# Where files are kept
+
+
+def kept_at(template: Path, folder: Path, artifact_dir: Path) -> Tracking:
+    """The registry of a copied home whose experiment keeps its files in a folder."""
+    home = renew_home(template)
+    with closing(sqlite3.connect(home / "mlflow.db")) as base, base:
+        base.execute(
+            "UPDATE experiments SET artifact_location = ? WHERE name = 'tierwise'", [folder.as_uri()]
+        )
+    return Tracking(f"sqlite:///{home}/mlflow.db", artifact_dir, "tierwise")
+
+
+def test_another_folder_for_files_is_refused_and_not_ignored(template: Path, tmp_path: Path) -> None:
+    kept, other = tmp_path / "old place", tmp_path / "new"
+    kept.mkdir()
+    tracking = kept_at(template, kept, other)
+    with pytest.raises(ConfigError) as refused:
+        tracking.find_run("k")
+    assert (
+        f"the experiment tierwise at {tracking.where} keeps its files at {kept}, and artifact_dir is {other}; set "
+        f"artifact_dir to {kept}, or name another tracking_uri"
+    ) == str(refused.value)
+    assert kept_at(template, kept, kept).find_run("k") is None
+    other.symlink_to(kept)
+    assert kept_at(template, kept, other).find_run("k") is None
+
+
+def test_a_home_that_was_moved_is_said_and_a_link_mends_it(template: Path, tmp_path: Path) -> None:
+    moved = renew_home(template) / "artifacts"  # the default, of this home
+    gone = tmp_path / "before"
+    tracking = kept_at(template, gone, moved)
+    moved.mkdir()
+    with pytest.raises(
+        ConfigError, match=r"there is nothing at .*/before any more: .* make it a link to where"
+    ):
+        tracking.find_run("k")
+    gone.symlink_to(moved)
+    assert tracking.find_run("k") is None
+
+
+def test_a_place_that_is_no_folder_counts(template: Path, tmp_path: Path) -> None:
+    tracking = kept_at(template, tmp_path, tmp_path / "other")
+    with closing(sqlite3.connect(tracking.where)) as base, base:
+        base.execute("UPDATE experiments SET artifact_location = 's3://bucket/x' WHERE name = 'tierwise'")
+    assert tracking.find_run("k") is None
+
+
 def test_files_that_cannot_be_stored(tracking: Tracking, tmp_path: Path) -> None:
     run_id = tracking.begin("k", "week 1", {})
     with pytest.raises(TrackingError, match=r"cannot store none\.txt at .*renewed/mlflow\.db"):
@@ -371,10 +493,22 @@ def read_only(folder: Path) -> Exception:
             "psycopg is not installed; pip install psycopg",
         ),
         (lambda _: RuntimeError("first line\nsecond line"), "cannot do it at .*: first line; "),
+        (lambda _: RuntimeError("Experiment(name=tierwise) already exists."), "at .*: Experiment.* already exists; if"),
+        (lambda _: RuntimeError("Table 'runs' already exists"), "the database is half made"),
+        (lambda _: RuntimeError("duplicate column name: x"), "the database is half made"),
+        (lambda _: RuntimeError("exceeded length limit of 500"), "at .*: exceeded length limit of 500; if"),
+        (lambda _: RuntimeError("there are 404 of 403 and 401"), "at .*: there are 404 of 403 and 401; if"),
+        (lambda _: RuntimeError("API request to endpoint /x failed with error code 503 != 200"), "server does not answer;"),
+        (lambda _: RuntimeError("502 Server Error: Bad Gateway for url: http://x"), "the server does not answer;"),
+        (lambda _: RuntimeError("API request to endpoint /x failed with error code 401 != 200"), "these credentials"),
+        (lambda _: RuntimeError("403 Client Error for url: http://x"), "the server refuses these credentials"),
+        (lambda _: RuntimeError("HTTP/1.1 404"), "what should be there is not"),
+        (lambda _: RuntimeError("status code: 404"), "what should be there is not"),
+        (lambda _: RuntimeError("An error occurred (404) when calling GetObject"), "what should be there is not"),
         (lambda _: RuntimeError(""), ": RuntimeError; "),
         (lambda _: RuntimeError("x" * 5000), "x…; "),
     ],
-)
+)  # fmt: skip
 def test_causes_are_told_apart(tmp_path: Path, make: Callable[[Path], Exception], expected: str) -> None:
     wrapped = RuntimeError("(sqlite3.OperationalError) [SQL: INSERT INTO runs ...]")
     wrapped.__cause__ = make(tmp_path)

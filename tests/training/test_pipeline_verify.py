@@ -139,6 +139,10 @@ SABOTAGE = {
         "ended with exit code 7: no room",
     ),
     "raises": ("raise KeyError('what')", "KeyError: 'what'"),
+    "sees what is set outside": (
+        "import os; raise KeyError(sorted({'HISTORY_URL', 'OMP_NUM_THREADS', 'LD_PRELOAD'} & {*os.environ}))",
+        "KeyError: []",
+    ),
     "hangs": ("import threading; threading.Event().wait()", "not opened within 0.5 s in a fresh process"),
 }
 # The limit holds for all of them; only the one that hangs reaches it.
@@ -164,7 +168,8 @@ def test_what_the_process_does_is_said(
     loader = own / "artifact.py"
     loader.write_text(loader.read_text(encoding="utf-8") + f"\n{line}\n", encoding="utf-8")
     limit = "0.5" if name == "hangs" else "120"
-    run = python("-c", SCRIPT, str(toy_artifact), limit, cwd=tmp_path, PYTHONPATH=str(ROOT))
+    outside = {"HISTORY_URL": "postgresql://me:s3cret@host/db", "OMP_NUM_THREADS": "1", "LD_PRELOAD": ""}
+    run = python("-c", SCRIPT, str(toy_artifact), limit, cwd=tmp_path, PYTHONPATH=str(ROOT), **outside)
     where, *said = run.stdout.decode().splitlines()
     assert (str(own / "__init__.py"), b"") == (where, run.stderr)
     assert [True] == [f"{toy_artifact}: " in each and sentence in each for each in said]

@@ -1,9 +1,8 @@
-"""The drifting history and how a year is judged: the truth is what it is said to be, and sums are right."""
+"""The drifting history: the truth is what it is said to be, and what decisions come to follows from it."""
 
 from __future__ import annotations
 
 import tomllib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import year_history
-from bench.retrain import SECTION as RETRAIN_SECTION
-from bench.retrain import judge as judge_bounds
-from bench.year_figure import render_svg
-from bench.year_history import EVENTS, QUIET, WEEKS, conditions_of, draw_week, prompts_of, season
-from bench.year_page import SECTION, render_tables
-from bench.year_truth import PROMISE, compare, honoured, judge, proportion, summarise_year
+from bench.year_history import QUIET, WEEKS, conditions_of, draw_week, prompts_of, season
+from bench.year_truth import Said, judge, lead_at_same_cost
 from router.tiers import parse_tiers
 from training import synthetic, synthetic_model
 from training.synthetic_conditions import STANDING, Conditions, add_background, render_tiers
@@ -195,126 +190,20 @@ def test_a_dearer_choice_never_regrets_more(drawn: year_history.Week) -> None:
     assert more["saving"] <= less["saving"]
 
 
-def served(regret: float, saving: float = 0.3, kept: float = 0.97, **more: Any) -> dict[str, Any]:
-    told = {
-        "prompts": 100,
-        "reference": "large",
-        "quality": 0.8,
-        "pass_rates": [0.6, 0.8, 0.9],
-        "always_top": False,
-    }
-    return {**told, "regret": regret, "saving": saving, "kept": kept, **more}
+def test_what_is_spent_is_a_mean_of_true_costs(drawn: year_history.Week) -> None:
+    ladder, n = drawn.conditions.ladder, len(drawn.truth)
+    small, large = (judge(drawn.truth, ladder, np.full(n, tier), 2) for tier in (0, 2))
+    assert small["saving"] == pytest.approx(1.0 - small["usd"] / large["usd"], abs=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("new", "old", "worse"),
-    [
-        (served(0.04, 0.40), served(0.04, 0.30), False),
-        (served(0.04, 0.25, 0.96), served(0.04, 0.30, 0.97), True),
-        (served(0.03, 0.25, 0.98), served(0.04, 0.30, 0.97), False),
-        (served(0.06, 0.50), served(0.04, 0.30), True),
-        (served(0.04, 0.20, 0.96), served(0.06, 0.30, 0.97), False),
-        (served(0.06), served(0.07), False),
-        (served(0.08), served(0.07), True),
-    ],
-)  # fmt: skip
-def test_worse_is_a_promise_broken_or_less_saved_for_no_more_quality(
-    new: dict[str, Any], old: dict[str, Any], worse: bool
-) -> None:
-    assert worse == compare(new, old)["worse"]
-
-
-def test_a_promise_is_kept_up_to_its_bound() -> None:
-    assert honoured(served(PROMISE))
-    assert not honoured(served(PROMISE + 1e-4))
-
-
-def test_shares_have_exact_intervals() -> None:
-    found = proportion(50, 52)
-    # Clopper and Pearson by R's binom.test(50, 52).
-    assert (0.9615, 0.8679, 0.9953) == (found["share"], found["low"], found["high"])
-    assert (1.0, 1.0) == (proportion(9, 9)["share"], proportion(9, 9)["high"])
-    assert proportion(0, 0)["share"] is None
-
-
-def record(week: int, regret: float, **said: Any) -> dict[str, Any]:
-    told = {"exit_code": 0, "verdict": "KEEP", "promoted": False, "wall_s": 20.0, "tracking_s": 4.0, **said}
-    both = {"served": served(regret, model_id="a"), "further": served(regret)}
-    found = {
-        "week": week, "served": week + 1, "events": year_history.events_of(week + 1), "retrain": told,
-        "champion": both, "newest": both, "never": both if week >= 8 else None,
-    }  # fmt: skip
-    if told["promoted"]:
-        found["promotion"] = {"new": served(0.04), "old": served(0.04, 0.2)}
-    return found
-
-
-@pytest.fixture(scope="module")
-def document() -> dict[str, Any]:
-    records = [record(1, 0.0, exit_code=3, verdict=None), record(2, 0.04, verdict="ROUTE", promoted=True)]
-    records += [record(week, 0.07 if week in (20, 21) else 0.04) for week in range(3, WEEKS + 1)]
-    told = {"per_week": 600, "seed": 0, "window": 8, "bench": "year"}
-    machine = {"cpu": "a CPU", "cores": 2, "python": "3.11", "load_1_min": 0.1, "versions": {}}
-    return {**told, "machine": machine, **summarise_year(records)}
-
-
-def test_a_year_counts_its_weeks(document: dict[str, Any]) -> None:
-    champion = document["models"]["champion"]
-    assert (50, 52) == (champion["honoured"]["count"], champion["honoured"]["of"])
-    assert [21, 22] == [week["served"] for week in document["broken"]]
-    assert {"promoted": 1, "refused": 1, "kept": 50, "runs": 52}.items() <= document["runs"].items()
-    assert (9, 45) == (document["since_never"], document["models_since_never"]["never"]["weeks"])
-    assert [13, 13, 13, 13] == [quarter["champion"]["weeks"] for quarter in document["quarters"]]
-    assert (1, 0) == (len(document["promotions"]), document["worse"])
-    assert [event.name for event in EVENTS] == [event["name"] for event in document["events"]]
-
-
-def test_the_page_says_what_the_document_says(document: dict[str, Any], tmp_path: Path) -> None:
-    page = tmp_path / "YEAR.md"
-    page.write_text("# A year\n", encoding="utf-8")
-    SECTION.check(tmp_path)
-    SECTION.write(tmp_path, document)
-    text = page.read_text(encoding="utf-8")
-    assert "kept in 50 of 52 weeks, 96.2 % (86.8 to 99.5)" in text
-    assert "](year.svg)" in text
-    assert {"YEAR.md", "year.json", "year.svg"} == {path.name for path in tmp_path.iterdir()}
-    SECTION.write(tmp_path, document)
-    assert text == page.read_text(encoding="utf-8")
-    assert "promise was kept" in "".join(render_tables(document))
-
-
-def test_the_figure_marks_what_was_broken_and_what_happened(document: dict[str, Any]) -> None:
-    drawing = render_svg(document)
-    assert 'xmlns="http://www.w3.org/2000/svg"' in drawing
-    assert all(f">{event.name}<" in drawing for event in EVENTS)
-    assert 2 + 1 == drawing.count('class="broken"')  # and the legend's
-    assert "week 21 (7.0 %), week 22 (7.0 %)" in drawing
-
-
-def test_a_part_of_a_year_is_drawn_too() -> None:
-    short = summarise_year([record(week, 0.04) for week in range(1, 5)])
-    assert short["models"]["never"] is None
-    assert "svg" in render_svg(short)
-
-
-def retrained(wall_s: float, **more: Any) -> dict[str, Any]:
-    told = {"peak_mb": 900, "tracking_s": 9.0, "verdict": "KEEP", "repeated": False, "seconds": {"fit": 15.0}}
-    return {**told, "wall_s": wall_s, **more}
-
-
-def test_bounds_of_a_retrain_are_judged_by_its_slowest_run() -> None:
-    met = judge_bounds([{"prompts": 6000, "first": retrained(100.0), "second": retrained(181.0)}])
-    assert {"6,000 prompts in 180 s": False, "6 GB": True, "MLflow's part 15 s": True} == met
-
-
-def test_the_section_on_retraining_says_what_was_missed(document: dict[str, Any], tmp_path: Path) -> None:
-    runs = {"first": retrained(100.0), "second": retrained(181.0), "again": retrained(7.0, repeated=True)}
-    sizes = [{"prompts": 6000, **runs}]
-    (tmp_path / "BENCHMARKS.md").write_text("# Benchmarks\n", encoding="utf-8")
-    RETRAIN_SECTION.write(
-        tmp_path, {"machine": document["machine"], "sizes": sizes, "met": judge_bounds(sizes)}
-    )
-    text = (tmp_path / "BENCHMARKS.md").read_text(encoding="utf-8")
-    assert "`python -m bench.retrain --sizes 6000`" in text
-    assert "at most 6,000 prompts in 180 s: **missed**" in text
-    assert "| 6,000 | the same again | 7.0 | 9.0 | 900 | done already |" in text
+def test_scores_that_know_more_buy_a_better_quality_at_the_same_cost(drawn: year_history.Week) -> None:
+    ladder, truth = drawn.conditions.ladder, drawn.truth
+    usd = synthetic_model.true_cost_usd(truth["family"].tolist(), truth["characters"].to_numpy(), ladder)
+    knows = Said(truth[P].to_numpy(), usd)
+    guesses = Said(np.random.default_rng(0).random(usd.shape), usd)
+    spent = float(usd.mean(axis=0) @ [0.2, 0.4, 0.4])
+    assert lead_at_same_cost(truth, ladder, knows, guesses, spent) > 0.01
+    assert lead_at_same_cost(truth, ladder, guesses, knows, spent) < -0.01
+    assert lead_at_same_cost(truth, ladder, knows, knows, spent) == 0.0
+    # Where everything goes to the top tier, no scores buy less than it.
+    assert lead_at_same_cost(truth, ladder, knows, guesses, float(usd[:, 2].mean())) >= 0.0

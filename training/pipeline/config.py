@@ -53,7 +53,7 @@ _QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(\w*)\$.*?\$\1\$|--[^\n
 
 
 _KEYS = tuple(item.name for item in fields(Settings))
-_PLACES = ("home", "tracking_uri", "model_name")
+_PLACES = ("home", "tracking_uri", "champion_dir", "model_name")
 
 
 # The command line.
@@ -65,6 +65,7 @@ def add_place_arguments(parser: argparse.ArgumentParser) -> None:
     add("--config", type=Path, metavar="FILE", help="TOML; flags override it")
     add("--home", metavar="DIR", help="folder of all that is local (default: data)")
     add("--tracking-uri", metavar="URI", help="of MLflow (default: SQLite, in the home folder)")
+    add("--champion-dir", metavar="DIR", help="what is served from (default: champion, in the home folder)")
     add("--model-name", metavar="NAME", help="of the registered model (default: tierwise)")
 
 

@@ -1,7 +1,9 @@
 """A history in a database: the rows of one SELECT become a Parquet file.
 
-The rule: the database is only read, the memory needed does not grow with the rows, and the same rows give the same file
-in whatever order and from whatever database they come. A password is never shown, and neither is what a row holds.
+The rule: the database is asked one query and all is rolled back, the memory needed does not grow with the rows, and the
+same rows give the same file in whatever order and from whatever database they come. A password is never shown, and
+neither is what a row holds. PostgreSQL and SQLite are told to refuse whatever would write; elsewhere only the rights of
+the account keep a query from what no rollback takes back.
 """
 
 from __future__ import annotations
@@ -143,13 +145,18 @@ def _existing(url: URL, where: str) -> URL:
 
 @contextmanager
 def _connected(url: URL, place: str, hidden: Sequence[str]) -> Iterator[Connection]:
-    """Connect such that nothing can be changed, and whatever happens is rolled back."""
+    """Connect, and roll back whatever happens; PostgreSQL is asked for a transaction that only reads."""
     timed = url.get_driver_name() in _TIMED_DRIVERS and "connect_timeout" not in url.query
     arguments = {"connect_timeout": _CONNECT_TIMEOUT_S} if timed else {}
     try:
         engine = create_engine(url, poolclass=NullPool, connect_args=arguments)
         connection = engine.connect().execution_options(postgresql_readonly=True)
-    except SQLAlchemyError as error:
+    except (
+        SQLAlchemyError,
+        ValueError,
+        TypeError,
+        OverflowError,
+    ) as error:  # a driver reads its parameters itself
         raise ConfigError(
             f"history {place}: cannot be reached ({_told(error, hidden)}); check the URL, and that the database runs"
         ) from None

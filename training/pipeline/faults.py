@@ -13,9 +13,19 @@ from urllib.parse import unquote
 from router.errors import RouterError
 from training.pipeline.urls import mask, secrets_of
 
-__all__ = ["TrackingError", "explain", "where_of"]
+__all__ = ["MissingError", "TrackingError", "explain", "where_of"]
 
 GO_ON = "run it again: it goes on where it stopped"
+_GONE = "what should be there is not"
+
+
+def _answered(codes: str) -> str:
+    """Return a pattern of an HTTP status; of a bare number nobody knows what it counts."""
+    return (
+        rf"(?:error code|status(?: code)?|http(?:/[\d.]+)?|error occurred)[ :=(]+(?:{codes})\b|"
+        rf"\b(?:{codes}) (?:client|server) error"
+    )
+
 
 # What is in the text of the error, why that is, and what to do. The first that is found counts.
 _KNOWN = (
@@ -50,12 +60,13 @@ _KNOWN = (
         "back it up and run `mlflow db upgrade`, or install the MLflow that wrote it",
     ),
     (
-        r"already exists\b.*|duplicate column",
+        r"table \S+ already exists|duplicate column",
         "the database is half made",
         "restore it from a backup; if it is new, delete it",
     ),
     (
-        r"\b40[13]\b|unauthorized|forbidden|password authentication failed|no password supplied|access denied",
+        _answered("40[13]")
+        + "|unauthorized|forbidden|password authentication failed|no password supplied|access denied",
         "the server refuses these credentials",
         "check user and password, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
     ),
@@ -67,13 +78,13 @@ _KNOWN = (
     (
         r"connection (?:refused|reset|aborted|broken|to server)|max retries exceeded|remote end closed|"
         r"name or service not known|failed to (?:resolve|establish)|could not (?:connect|translate)|"
-        r"server closed the connection|network is unreachable|no route to host|\b50[0234]\b",
+        r"server closed the connection|network is unreachable|no route to host|" + _answered("50[0234]"),
         "the server does not answer",
         "start it or check the address, then " + GO_ON,
     ),
     (
-        r"no such artifact|no such file|failed to download|does not exist: .*artifact|\b404\b",
-        "what should be there is not",
+        r"no such artifact|no such file|failed to download|does not exist: .*artifact|" + _answered("404"),
+        _GONE,
         "check the artefact store: was it moved or cleaned, or is the address another server's?",
     ),
 )
@@ -82,6 +93,10 @@ _USER = re.compile(r"(://[^/\s:@]*):[^\s/]+@")
 
 class TrackingError(RouterError):
     """MLflow cannot be reached, read or written: its server, its database, its store of files."""
+
+
+class MissingError(TrackingError):
+    """MLflow answers, and what it should hold is not there."""
 
 
 def explain(error: BaseException, what: str, uri: str, also: str = "") -> TrackingError:
@@ -111,7 +126,8 @@ def explain(error: BaseException, what: str, uri: str, also: str = "") -> Tracki
             else:
                 why, todo = _first_line(chain[-1]), "if this does not tell what to mend, " + GO_ON
     where = f"{where_of(uri)} or {also}" if also else where_of(uri)
-    return TrackingError(f"MLflow: cannot {what} at {where}: {_without_secrets(why, uri)}; {todo}")
+    kind = MissingError if why == _GONE else TrackingError
+    return kind(f"MLflow: cannot {what} at {where}: {_without_secrets(why, uri)}; {todo}")
 
 
 def where_of(uri: str) -> str:

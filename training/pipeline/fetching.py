@@ -9,13 +9,13 @@ from eval.progress import Progress
 from router.errors import ArtifactError
 from router.tiers import Ladder
 from training.pipeline.champions import read_journal
-from training.pipeline.fitting import SEEN
+from training.pipeline.fitting import HELD, SEEN
 from training.pipeline.gate import GateError
 from training.pipeline.incumbent import Incumbent
 from training.pipeline.ledger import Ledger
 from training.pipeline.tracking import CHAMPION, Tracking, Version
 
-__all__ = ["FITTED_BY", "INTENT", "fetch_incumbent", "moved_before", "open_version"]
+__all__ = ["FITTED_BY", "INTENT", "demoted_by", "fetch_incumbent", "moved_before", "open_version"]
 
 FITTED_BY = "tierwise.fitted_by"
 """Tag of a version: the run whose split says what the model has seen."""
@@ -46,8 +46,8 @@ def fetch_incumbent(
         incumbent = open_version(tracking, champion, ledger.folder, ladder)
     except ArtifactError as error:
         raise GateError(
-            f"gate: champion {champion.version} cannot be opened ({error}); roll back with `python -m training rollback`, or "
-            "promote another version"
+            f"gate: champion {champion.version} cannot be opened ({error}); go back to the one before with `python -m training "
+            "rollback`, or promote another version, with the same --config or --home"
         ) from error
     for text in incumbent.change.texts:
         progress.say(f"since the champion: {text}")
@@ -73,10 +73,13 @@ def open_version(tracking: Tracking, version: Version, work: Path, ladder: Ladde
     try:
         if not folder.exists():
             tracking.fetch_model(version.version, folder)
-        seen = None
-        if fitted_by is not None:
-            seen = tracking.fetch(fitted_by, f"training/{SEEN}", work / f"seen-{version.version}")
-        return Incumbent.open(version.version, folder, seen, ladder)
+        seen, held = (
+            None
+            if fitted_by is None
+            else tracking.fetch(fitted_by, f"training/{name}", work / f"groups-{version.version}")
+            for name in (SEEN, HELD)
+        )
+        return Incumbent.open(version.version, folder, seen, held, ladder)
     except ArtifactError:
         shutil.rmtree(folder, ignore_errors=True)  # so that the next run fetches it again
         raise
@@ -94,7 +97,20 @@ def _compared(tracking: Tracking, ledger: Ledger, run_id: str) -> Version | None
     return None if before is None else tracking.version(before)
 
 
-def moved_before(tracking: Tracking, run_id: str) -> bool:
-    """Whether a run has moved the alias, and others have since."""
+def moved_before(tracking: Tracking, run_id: str, champion: int | None) -> bool:
+    """Whether a run has moved the alias, and others have since: by a command, or in MLflow itself.
+
+    Parameters
+    ----------
+    champion : int or None
+        The version that serves.
+    """
     events = read_journal(tracking.model_tags()).events
-    return any(event.run == run_id and event.moved for event in events) and events[-1].run != run_id
+    own = [event for event in events if event.run == run_id and event.moved]
+    return bool(own) and (events[-1].run != run_id or own[-1].version != champion)
+
+
+def demoted_by(tracking: Tracking, run_id: str) -> bool:
+    """Whether the last move of the alias was a run's demotion."""
+    events = read_journal(tracking.model_tags()).events
+    return bool(events) and events[-1].run == run_id and events[-1].kind == "demote"

@@ -36,9 +36,15 @@ from training.pipeline.sources import Loaded
 from training.promised import Promises, Scored, measure_test, promise, score, take
 from training.provenance import describe_files
 
-__all__ = ["ARTEFACT", "SEEN", "Fitting", "read_checked", "require_fresh"]
+__all__ = ["ARTEFACT", "HELD", "SEEN", "Fitting", "read_checked", "require_fresh"]
 
-ARTEFACT, LEARNED, SEEN, LABELS = "artefact", "learned", "seen_groups.npy", "labels.json"
+ARTEFACT, LEARNED, SEEN, HELD, LABELS = (
+    "artefact",
+    "learned",
+    "seen_groups.npy",
+    "held_groups.npy",
+    "labels.json",
+)
 """What the steps leave in the run's folder."""
 
 
@@ -186,12 +192,14 @@ class Fitting:
         inputs = {"label": self._done("label"), **self._deciding("seed", "split")}
 
         def do() -> dict[str, Any]:
-            split = self.material.split
-            seen = digest_groups(self.material.outcomes, ~split.test)
-            write_digests(self.ledger.folder / SEEN, seen)
-            return self.material.describe_split() | {"groups_seen": len(seen)}
+            test = self.material.split.test
+            groups = {SEEN: ~test, HELD: test}
+            found = {name: digest_groups(self.material.outcomes, rows) for name, rows in groups.items()}
+            for name, digests in found.items():
+                write_digests(self.ledger.folder / name, digests)
+            return self.material.describe_split() | {"groups_seen": len(found[SEEN])}
 
-        return self.ledger.run("split", inputs, do, [SEEN])
+        return self.ledger.run("split", inputs, do, [SEEN, HELD])
 
     def fit(self) -> dict[str, Any]:
         """Choose members, fit them, and write the graph."""

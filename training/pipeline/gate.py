@@ -26,7 +26,7 @@ GATE_EXIT_CODE = 4
 
 
 class GateError(RouterError):
-    """The gate could not run, so nothing is known of the challenger and the champion stays."""
+    """The gate could not run, so nothing is known of the challenger, and it is not promoted."""
 
     exit_code = GATE_EXIT_CODE
 

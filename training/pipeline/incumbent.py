@@ -65,8 +65,9 @@ class Incumbent:
         Its artefact.
     router : Router
         The same, opened.
-    seen : uint64 (m,) or None
-        Digests of the groups that taught or certified it, ascending; None where nobody wrote them down.
+    seen, held : uint64 (m,) or None
+        Digests of the groups that taught or certified it, and of those that it was held out from, ascending; None where
+        nobody wrote them down.
     change : LadderChange
         From its ladder to the one of this run.
     """
@@ -75,11 +76,14 @@ class Incumbent:
     folder: Path
     router: Router
     seen: Digests | None
+    held: Digests | None
     change: LadderChange
 
     @classmethod
-    def open(cls, version: int, folder: Path, seen: Path | None, ladder: Ladder) -> Incumbent:
-        """Open a champion's artefact.
+    def open(
+        cls, version: int, folder: Path, seen: Path | None, held: Path | None, ladder: Ladder
+    ) -> Incumbent:
+        """Open a champion's artefact, and the digests of groups that its run wrote.
 
         Raises
         ------
@@ -87,8 +91,9 @@ class Incumbent:
             It cannot be used.
         """
         router = Router.load(folder)
-        digests = None if seen is None else read_digests(seen)
-        return cls(version, folder, router, digests, compare_ladders(router.manifest.ladder, ladder))
+        taught, judged = (None if each is None else read_digests(each) for each in (seen, held))
+        change = compare_ladders(router.manifest.ladder, ladder)
+        return cls(version, folder, router, taught, judged, change)
 
     @property
     def is_void(self) -> bool:
@@ -100,9 +105,11 @@ class Incumbent:
 
         The latter flatters the champion, so that at worst it is kept for longer than it deserves.
         """
-        if self.seen is None:
-            return np.ones(len(outcomes), np.bool_)
-        return ~np.isin(_digests(outcomes.groups), self.seen)
+        return ~_among(outcomes, self.seen)
+
+    def held_out(self, outcomes: Outcomes) -> NDArray[np.bool_]:
+        """Return which prompts its own manifest describes as what it was held out from, (n,); none where nobody knows."""
+        return _among(outcomes, self.held)
 
 
 def contender(
@@ -181,6 +188,12 @@ def read_digests(path: Path) -> Digests:
     """Read what `write_digests` wrote."""
     digests: Digests = np.load(path, allow_pickle=False)
     return digests
+
+
+def _among(outcomes: Outcomes, digests: Digests | None) -> NDArray[np.bool_]:
+    if digests is None:
+        return np.zeros(len(outcomes), np.bool_)
+    return np.isin(_digests(outcomes.groups), digests)
 
 
 def _digests(groups: NDArray[np.object_]) -> Digests:

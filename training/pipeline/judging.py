@@ -38,7 +38,7 @@ from training.pipeline.incumbent import Incumbent, contender
 from training.pipeline.settings import Settings
 from training.pipeline.verify import verify
 
-__all__ = ["DRIFT", "DUEL", "PLOTS", "REPORT", "Findings", "Judging"]
+__all__ = ["DRIFT", "DUEL", "PLOTS", "REPORT", "Findings", "Judging", "became_void"]
 
 REPORT, PLOTS, DUEL, DRIFT = "report", "plots", "duel.json", "drift"
 """What the steps leave in the run's folder."""
@@ -71,8 +71,18 @@ class Findings:
     @property
     def is_void(self) -> bool:
         """Whether new outcomes contradict the champion's certificate, and that was not known before."""
-        drift = self.drift
-        return drift is not None and drift["certificate"]["status"] == "void" and not drift["was_void"]
+        return became_void(self.drift)
+
+
+def became_void(drift: Mapping[str, Any] | None) -> bool:
+    """Whether new outcomes contradict the champion's certificate, and that was not known before. Pure.
+
+    Parameters
+    ----------
+    drift : mapping or None
+        As in `Findings`.
+    """
+    return drift is not None and drift["certificate"]["status"] == "void" and not drift["was_void"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +137,7 @@ class Judging:
     def judge(self) -> Findings:
         """Take all steps, in order."""
         verified = self.verify()
-        drift = None if self.incumbent is None else self.drift()  # told also where the gate cannot run
+        drift = self.drift()  # told also where the gate cannot run
         return Findings(verified, self.evaluate(), self.duel(), drift)
 
     def verify(self) -> dict[str, Any]:
@@ -148,8 +158,13 @@ class Judging:
         """Hold challenger and champion against each other."""
         return self.fitting.ledger.run("duel", self._inputs(), self._duel, [DUEL])
 
-    def drift(self) -> dict[str, Any]:
-        """Hold the new prompts against what the champion was made from, and its certificate against their outcomes."""
+    def drift(self) -> dict[str, Any] | None:
+        """Hold the new prompts against what the champion was made from, and its certificate against their outcomes.
+
+        None where there is no champion.
+        """
+        if self.incumbent is None:
+            return None
         return self.fitting.ledger.run("drift", self._inputs(), self._drift, [DRIFT])
 
     def _inputs(self) -> dict[str, Any]:
@@ -277,6 +292,7 @@ class Judging:
             extract_rows(router.model.extractor, self.judged.prompts, self.progress),
             max_regret=self.settings.promotion.max_regret,
             seed=self.settings.seed,
+            described=self.incumbent.held_out(self.judged),
         )
         folder = self.fitting.ledger.folder / DRIFT
         shutil.rmtree(folder, ignore_errors=True)

@@ -7,6 +7,7 @@ and its files are the ones that it wrote.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -20,10 +21,15 @@ from typing import Any
 from router.artifact import sha256_of
 from router.errors import RouterError
 
-__all__ = ["STEPS_FILE", "Ledger", "clear", "digest", "run_folders"]
+__all__ = ["STEPS_FILE", "Ledger", "clear", "digest", "run_folders", "writing"]
 
 STEPS_FILE = "steps.json"
 """The ledger itself, in the run's folder."""
+
+_OF_THE_DISK = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOENT, errno.EISDIR,
+    errno.ENOTDIR, errno.EEXIST,
+}  # fmt: skip
 
 
 class Ledger:
@@ -48,7 +54,7 @@ class Ledger:
         self.folder = folder
         self.seconds: dict[str, float] = {}
         self._on_done = on_done
-        with _writing(folder):
+        with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         self._entries = self._read()
 
@@ -84,7 +90,7 @@ class Ledger:
         if found is not None:
             return found
         begun = time.monotonic()
-        with _writing(self.folder):
+        with writing(self.folder):
             result = do()
             digests = {str(path.relative_to(self.folder)): sha256_of(path) for path in self._files(files)}
             self.seconds[name] = round(time.monotonic() - begun, 3)
@@ -157,12 +163,15 @@ def _flush(path: Path) -> None:
 
 
 @contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Put a failure of the disk into a sentence."""
+def writing(folder: Path) -> Iterator[None]:
+    """Put a failure of the operating system into a sentence, one of the disk into a sentence of its own."""
     try:
         yield
     except OSError as error:
-        raise RouterError(
-            f"{folder}: cannot be written ({error.strerror or error}); make room or mend its rights, and run it again: "
-            "it goes on where it stopped"
-        ) from error
+        why = error.strerror or str(error)
+        text = (
+            f"{folder}: cannot be written ({why}); make room or mend its rights"
+            if error.errno in _OF_THE_DISK
+            else f"the operating system refuses what is needed ({why})"
+        )
+        raise RouterError(f"{text}, and run it again: it goes on where it stopped") from error

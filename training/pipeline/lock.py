@@ -20,7 +20,7 @@ from typing import Any
 
 from router.errors import ConfigError, RouterError
 
-__all__ = ["Locked", "hold", "who"]
+__all__ = ["Locked", "hold", "user", "who"]
 
 
 class Locked(RouterError):  # noqa: N818 - a state, and no fault
@@ -68,21 +68,24 @@ def hold(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def user() -> str:
+    """Return the name of this process's user."""
+    try:
+        return getuser()
+    except (KeyError, OSError):  # a container may run as a user without a name
+        return str(os.getuid())
+
+
 def who() -> str:
     """Return user@host of this process."""
-    try:
-        user = getuser()
-    except (KeyError, OSError):  # a container may run as a user without a name
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
+    return f"{user()}@{socket.gethostname()}"
 
 
 def _holder() -> dict[str, Any]:
-    user, _, host = who().rpartition("@")
     return {
         "pid": os.getpid(),
-        "host": host,
-        "user": user,
+        "host": socket.gethostname(),
+        "user": user(),
         "command": " ".join(["python", "-m", "training", *sys.argv[1:2]]),
         "since": datetime.now(UTC).isoformat(timespec="seconds"),
     }

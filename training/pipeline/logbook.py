@@ -52,12 +52,12 @@ class Logbook:
         """Tell which data the run is about, and what its labels are."""
         for file in described:
             name, digest = str(file["name"]), str(file["sha256"])
-            source = (
-                name
-                if isinstance(self._settings.history, Files)
-                else json.dumps(self._settings.history.to_json())
+            history = self._settings.history
+            source: tuple[str, dict[str, Any]] = (
+                ("local", {"uri": name}) if isinstance(history, Files) else ("sql", history.to_json())
             )
-            self._tracking.log_dataset(self._run_id, name, source, digest, window["rows"], "training")
+            rows = window["rows"] if len(described) == 1 else None  # they are counted together
+            self._tracking.log_dataset(self._run_id, name, digest, *source, rows, "training")
         self._tracking.set_tags(self._run_id, {"tierwise.window": window_words(window)})
         path = folder / LABELS
         path.write_text(json.dumps(labels["summary"], indent=1) + "\n", encoding="utf-8")
@@ -73,13 +73,14 @@ class Logbook:
             tracking.log_files(run_id, folder / name, name)
         tracking.log_files(run_id, folder / DUEL)
 
-    def concluded(self, folder: Path, verdict: Verdict, version: int, served: Mapping[str, Any]) -> None:
-        """Tell the verdict, on the run and on the version."""
+    def concluded(
+        self, folder: Path, gated: Verdict, verdict: Verdict, version: int, served: Mapping[str, Any]
+    ) -> None:
+        """Tell the verdict: the gate's on the version it is of, and what the run came to, a demotion included, on the run."""
         tracking, run_id = self._tracking, self._run_id
         for name in (VERDICT, VERDICT_PAGE):
             tracking.log_files(run_id, folder / name)
-        said = {"tierwise.verdict": verdict.word, "tierwise.reasons": " ".join(verdict.reasons)}
-        tracking.tag_version(version, said)
+        tracking.tag_version(version, _said(gated))
         about = {
             "tierwise.version": version,
             "tierwise.champion": served["champion"],
@@ -87,7 +88,7 @@ class Logbook:
             "mlflow.runName": f"{datetime.now(UTC).date().isoformat()} {verdict.word} v{version}",
             "mlflow.note.content": (folder / VERDICT_PAGE).read_text(encoding="utf-8"),
         }
-        tracking.set_tags(run_id, said | about)
+        tracking.set_tags(run_id, _said(verdict) | about)
 
     def finish(self, ledger: Ledger, result: Mapping[str, Any], *, dry_run: bool) -> None:
         """Tell what it all came to, and end the run."""
@@ -108,6 +109,10 @@ class Logbook:
             if isinstance(error, RouterError):
                 self._tracking.set_tags(self._run_id, {"tierwise.error": str(error)})
             self._tracking.end(self._run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+
+
+def _said(verdict: Verdict) -> dict[str, str]:
+    return {"tierwise.verdict": verdict.word, "tierwise.reasons": " ".join(verdict.reasons)}
 
 
 def window_words(window: Mapping[str, Any]) -> str:

@@ -24,10 +24,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     place = read_place(args)
     with hold_registry(place) as tracking:
         result = promote(tracking, place, args.version, args.reason)
+    number, folder = result["champion"], f"its folder: {result['champion_dir']}"
     if result["changed"]:
-        sys.stderr.write(f"promote: version {result['champion']} is the champion now{_before(result)}\n")
+        sys.stderr.write(f"promote: version {number} is the champion now{_before(result)}; {folder}\n")
+    elif result["published"]:
+        sys.stderr.write(f"promote: version {number} is the champion already; put in {folder}\n")
     else:
-        sys.stderr.write(f"promote: version {result['champion']} is the champion already; nothing to do\n")
+        sys.stderr.write(f"promote: version {number} is the champion already; nothing to do\n")
     if result["note"]:
         sys.stderr.write(f"note: {result['note']}\n")
     return result

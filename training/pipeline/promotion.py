@@ -8,6 +8,7 @@ it was or as it was to be, and the next command mends the rest. Who calls holds 
 from __future__ import annotations
 
 import glob
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,14 +20,27 @@ from typing import Any, NamedTuple
 
 from router.artifact import MANIFEST_FILE, open_artifact, read_manifest, sha256_of
 from router.errors import ArtifactError, ConfigError, RequestError, RouterError
-from training.package import publish
+from training.package import folder_itself, publish
 from training.pipeline.champions import Event, Kind, predecessors, read_journal
 from training.pipeline.lock import hold, who
 from training.pipeline.settings import Place
 from training.pipeline.tracking import CHAMPION, MANIFEST_TAG, Tracking, Version
 
-__all__ = ["Synced", "hold_registry", "holds", "open_tracking", "promote", "rollback", "sync"]
+__all__ = [
+    "FOLDER_TAG",
+    "Synced",
+    "champion_is",
+    "check_place",
+    "hold_registry",
+    "holds",
+    "open_tracking",
+    "promote",
+    "rollback",
+    "sync",
+]
 
+FOLDER_TAG = "tierwise.champion_dir"
+"""Tag of the registered model: the folder that the champion was put in last, which servers may read."""
 
 _REASON_SIZE = 1000  # a tag of MLflow's holds 5,000 characters, and the rest of an entry needs some
 
@@ -73,7 +87,8 @@ def promote(
     Returns
     -------
     dict
-        `changed`, `champion` and `previous` (versions), `model_id`, `kind`, `champion_dir`.
+        `changed` and `published` (whether alias and folder did), `champion` and `previous` (versions), `model_id`, `kind`,
+        `champion_dir`, `note` (what a person should know, or None).
 
     Raises
     ------
@@ -94,8 +109,9 @@ def promote(
         )
     champion = _settle(tracking)
     if champion is not None and champion.version == version:
-        sync(tracking, place)
-        return _result(tracking, place, champion, version, kind, changed=False)
+        before = tracking.model_tags().get(FOLDER_TAG)
+        published = sync(tracking, place).changed
+        return _result(tracking, place, champion, version, kind, before, changed=False, published=published)
     return _move(tracking, place, champion, target, reason, kind, run_id)
 
 
@@ -121,7 +137,7 @@ def rollback(tracking: Tracking, place: Place, reason: str = "") -> dict[str, An
         now = f"version {number} is the first champion" if champion else "there is no champion"
         raise ConfigError(
             f"nothing to go back to: {now} of {place.model_name} at {tracking.where}; `python -m training promote "
-            f"VERSION` makes any version the champion; there are: {', '.join(map(str, known)) or 'none'}"
+            f"VERSION`, with the same options, makes any version the champion; there are: {', '.join(map(str, known)) or 'none'}"
         )
     skipped = [each for each in before[: before.index(target.version)] if each not in known]
     return {**_move(tracking, place, champion, target, reason, "rollback"), "skipped": skipped}
@@ -140,8 +156,50 @@ def sync(tracking: Tracking, place: Place) -> Synced:
     if champion is None or holds(place.champion_dir, champion):
         return Synced(champion, False)
     with _staged(tracking, place, champion) as folder:
-        publish(folder, place.champion_dir)
+        _publish(tracking, place, folder)
     return Synced(champion, True)
+
+
+def check_place(place: Place) -> None:
+    """Refuse a champion's folder that could not be replaced, or should not be. Writes nothing.
+
+    Raises
+    ------
+    ConfigError
+        It holds files that are not an artefact, or it or the folder that it is in cannot be written.
+    """
+    try:
+        folder = folder_itself(place.champion_dir)
+        full = folder.is_dir() and any(folder.iterdir())
+        if folder.is_file() or (full and not (folder / MANIFEST_FILE).is_file()):
+            raise ConfigError(f"{folder} holds files that are not an artefact; name another champion_dir")
+        parent = next(each for each in folder.parents if each.exists())
+        any(parent.iterdir())  # a file is not a folder
+        # The old folder itself, too: it is moved aside, which changes the ".." in it.
+        closed = [each for each in (parent, folder) if each.exists() and not os.access(each, os.W_OK)]
+    except OSError as error:
+        raise _not_ready(place, error) from error
+    if closed:
+        raise ConfigError(f"{place.champion_dir}: {closed[0]} is not writable; name another champion_dir")
+
+
+@contextmanager
+def champion_is(version: int, rest: str) -> Iterator[None]:
+    """Have what goes wrong after the alias has moved say so, and what does the rest."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; version {version} is the champion now; {rest}") from None
+    except RouterError as error:
+        raise type(error)(
+            f"version {version} is the champion now, but not all is done: {error}; {rest}"
+        ) from error
+
+
+def _not_ready(place: Place, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"{place.champion_dir}: the champion's folder cannot be made ready ({error.strerror}); name another champion_dir"
+    )
 
 
 def holds(folder: Path, version: Version) -> bool:
@@ -166,33 +224,44 @@ def _move(
 ) -> dict[str, Any]:
     previous = champion.version if champion else None
     with _staged(tracking, place, target) as folder:
-        number = read_journal(tracking.model_tags()).next_number
+        tags = tracking.model_tags()
+        number = read_journal(tags).next_number
         event = Event(
             number, target.version, previous, _now(), kind, who(), reason[:_REASON_SIZE], run=run_id
         )
         tracking.set_model_tag(event.key, event.to_json())
         tracking.set_alias(CHAMPION, target.version)
-        try:
+        # Not of a command: run again, a rollback would go back once more.
+        again = (
+            "run it again: it does the rest"
+            if run_id
+            else "the next promote, rollback or retrain does the rest"
+        )
+        with champion_is(target.version, again):
             _mark(tracking, event, _now())
-            publish(folder, place.champion_dir)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                f"interrupted; version {target.version} is the champion now; run it again: it does the rest"
-            ) from None
-        except RouterError as error:
-            raise type(error)(
-                f"version {target.version} is the champion now, but not all is done: {error}; the next promote, "
-                "rollback or retrain does the rest"
-            ) from error
-    return _result(tracking, place, target, previous, kind, changed=True)
+            _publish(tracking, place, folder)
+    before = tags.get(FOLDER_TAG)
+    return _result(tracking, place, target, previous, kind, before, changed=True, published=True)
+
+
+def _publish(tracking: Tracking, place: Place, folder: Path) -> None:
+    """Put an artefact in the champion's place, and remember where that is."""
+    publish(folder, place.champion_dir)
+    if tracking.model_tags().get(FOLDER_TAG) != str(place.champion_dir):
+        tracking.set_model_tag(FOLDER_TAG, str(place.champion_dir))
 
 
 @contextmanager
 def _staged(tracking: Tracking, place: Place, version: Version) -> Iterator[Path]:
     """Hold a version's artefact, fetched and opened, in a new folder beside the champion's."""
-    _make_room(place.champion_dir)
+    check_place(place)
+    target = folder_itself(place.champion_dir)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_ready(place, error) from error
     _clear(place)
-    with tempfile.TemporaryDirectory(prefix=_prefix(place), dir=place.champion_dir.parent) as aside:
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.next.", dir=target.parent) as aside:
         folder = tracking.fetch_model(version.version, Path(aside) / "artefact")
         try:
             open_artifact(folder)
@@ -202,29 +271,18 @@ def _staged(tracking: Tracking, place: Place, version: Version) -> Iterator[Path
                 f"version {version.version} of {place.model_name} does not open, so it does not become the champion: {text}"
             ) from error
         yield folder
-
-
-def _prefix(place: Place) -> str:
-    return f".{place.champion_dir.name}.next."
+    _clear(place)  # what was killed before may have left no folder; there is one now
 
 
 def _clear(place: Place) -> None:
-    """Delete what a run that was killed left beside the champion's folder; nobody is at it, for the lock is held."""
-    for left in place.champion_dir.parent.glob(f"{glob.escape(_prefix(place))}*"):
-        shutil.rmtree(left, ignore_errors=True)
+    """Delete what a run that was killed left beside the champion's folder; nobody is at it, for the lock is held.
 
-
-def _make_room(folder: Path) -> None:
-    """Refuse a folder that could not be replaced, or should not be, before anything is done."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        others = folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST_FILE).is_file()
-    except OSError as error:
-        raise ConfigError(
-            f"{folder}: the champion's folder cannot be made ready ({error.strerror}); name another champion_dir"
-        ) from error
-    if others or folder.is_file():
-        raise ConfigError(f"{folder} holds files that are not an artefact; name another champion_dir")
+    What `publish` had moved aside is the only copy here as long as the folder does not stand.
+    """
+    target = folder_itself(place.champion_dir)
+    for what in ("next", "old") if (target / MANIFEST_FILE).is_file() else ("next",):
+        for left in target.parent.glob(f"{glob.escape(f'.{target.name}.{what}.')}*"):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _settle(tracking: Tracking) -> Version | None:
@@ -247,21 +305,31 @@ def _mark(tracking: Tracking, event: Event, at: str) -> None:
 
 
 def _result(
-    tracking: Tracking, place: Place, version: Version, previous: int | None, kind: Kind, *, changed: bool
+    tracking: Tracking,
+    place: Place,
+    version: Version,
+    previous: int | None,
+    kind: Kind,
+    before: str | None,
+    *,
+    changed: bool,
+    published: bool,
 ) -> dict[str, Any]:
+    notes = (_verdict_note(version), _folder_note(tracking, place, version, before))
     return {
         "changed": changed,
+        "published": published,
         "kind": kind,
         "champion": version.version,
         "previous": previous,
         "model_id": version.tags.get("tierwise.model_id"),
-        "note": _note(version),
+        "note": "; ".join(note for note in notes if note) or None,
         "champion_dir": str(place.champion_dir),
         "tracking_s": round(tracking.seconds, 3),
     }
 
 
-def _note(version: Version) -> str | None:
+def _verdict_note(version: Version) -> str | None:
     """Return what speaks against a version that a person makes the champion, or None."""
     verdict = version.tags.get("tierwise.verdict")
     if version.tags.get("tierwise.certificate") == "void":
@@ -269,6 +337,18 @@ def _note(version: Version) -> str | None:
     if verdict not in (None, "ROUTE"):
         return f"the gate said {verdict} of version {version.version}: {version.tags.get('tierwise.reasons', '')}"
     return None
+
+
+def _folder_note(tracking: Tracking, place: Place, version: Version, before: str | None) -> str | None:
+    """Say where servers may read another version still: a folder that was the champion's before, and is not now."""
+    if before is None or before == str(place.champion_dir) or holds(Path(before), version):
+        return None
+    held = next((each.version for each in tracking.versions() if holds(Path(before), each)), None)
+    state = "is left as it is" if held is None else f"stays at version {held}"
+    return (
+        f"the champion's folder was {before} by an earlier run, and that {state}; to put version {version.version} there, "
+        f"too: `python -m training promote {version.version}` with the run's --config FILE, or --champion-dir {before}"
+    )
 
 
 def _now() -> str:

@@ -50,7 +50,7 @@ def measured(manifest: Mapping[str, Any], findings: Findings) -> Metrics:
         found |= dict(_interval(name, duel[name]))
     found |= {f"calibration_error.{tier}": error for tier, error in duel["calibration"].items()}
     for name, gap in findings.evaluation["contenders"].items():
-        found |= dict(_interval(f"gap_closed.{_plain(name)}", gap))
+        found |= dict(_interval(f"gap_closed.{name}", gap))
     found |= {
         f"certified.saving_at_{row['alpha']:g}": row["saving"] for row in manifest["certificate"]["table"]
     }
@@ -112,8 +112,3 @@ def _cell(bounds: Mapping[str, float | None]) -> str:
     value, low, high = (bounds[name] for name in ("value", "low", "high"))
     said = "unknown" if value is None else f"{value:.1%}"
     return said if low is None or high is None else f"{said} [{low:.1%}, {high:.1%}]"
-
-
-def _plain(name: str) -> str:
-    """Return a name with what MLflow takes: letters, digits and a few signs."""
-    return "".join(c if c.isalnum() or c in "_-. /" else "_" for c in name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -25,19 +25,19 @@ from router.errors import ArtifactError, ConfigError, RouterError
 from router.tiers import Ladder, read_tiers
 from training.fit import open_embedding
 from training.pipeline import config
-from training.pipeline.fetching import FITTED_BY, INTENT, fetch_incumbent, moved_before
-from training.pipeline.fitting import SEEN, Fitting, read_checked, require_fresh
+from training.pipeline.fetching import FITTED_BY, INTENT, demoted_by, fetch_incumbent, moved_before
+from training.pipeline.fitting import HELD, SEEN, Fitting, read_checked, require_fresh
 from training.pipeline.gate import Evidence, GateError, Verdict, decide
-from training.pipeline.judging import Findings, Judging
+from training.pipeline.judging import Findings, Judging, became_void
 from training.pipeline.key import data_digest, run_key
-from training.pipeline.ledger import Ledger, clear, run_folders
+from training.pipeline.ledger import Ledger, clear, run_folders, writing
 from training.pipeline.lock import hold
 from training.pipeline.logbook import DRY_RUN, RESULT, VERDICT, VERDICT_PAGE, Logbook, window_words
-from training.pipeline.promotion import promote, sync
+from training.pipeline.promotion import champion_is, check_place, promote, sync
 from training.pipeline.record import render_verdict
 from training.pipeline.settings import Settings
 from training.pipeline.sources import Loaded, require_unchanged, resolve
-from training.pipeline.tracking import CHAMPION, Run, Tracking
+from training.pipeline.tracking import CHAMPION, Run, Tracking, Version
 from training.pipeline.voiding import VOID_OF, answer_void, declare_void
 from training.provenance import git_commit
 
@@ -73,9 +73,11 @@ def retrain(settings: Settings, *, dry_run: bool = False) -> dict[str, Any]:
     ConfigError
         The configuration or the data is refused (exit code 3).
     GateError
-        The gate could not run (4).
+        The gate could not run (4). A champion whose certificate is void is seen to all the same.
     RouterError
-        Anything else: another run is under way, MLflow or the disk fails (1). The champion is as it was.
+        Anything else: another run is under way, MLflow or the disk fails (1).
+
+    The champion is as it was unless the sentence says who serves now.
     """
     with hold(settings.place.lock_file), threadpool_limits(1):
         return _WeeklyRun(settings, dry_run).go()
@@ -103,6 +105,7 @@ class _WeeklyRun:
 
     def go(self) -> dict[str, Any]:
         place, tracking = self._settings.place, self._tracking
+        check_place(place)
         incoming = place.work_dir / "incoming"
         clear(place.work_dir, incoming)
         try:
@@ -199,13 +202,14 @@ class _WeeklyRun:
             model_id = fitting.export()["model_id"]
             fitting.forget()
             judging = Judging(fitting, incumbent, settings, self._progress)
-            findings = judging.judge()
-            version = self._register(run_id, week, fitting)
-            verdict = self._gate(judging, findings)
+            try:
+                findings = judging.judge()
+                version = self._register(run_id, week, fitting)
+                gated = self._gate(judging, findings)
+            except GateError as error:
+                raise self._without_gate(run_id, judging, error) from error
             logbook.judged(judging, findings)
-            verdict, served = self._promote(run_id, judging, findings, verdict, version)
-            self._conclude(judging, findings, verdict, version)
-            logbook.concluded(ledger.folder, verdict, version, served)
+            verdict, served = self._promote(run_id, judging, findings, gated, version)
             result = {
                 "verdict": verdict.word,
                 "headline": verdict.headline,
@@ -224,7 +228,10 @@ class _WeeklyRun:
                 "tracking_s": round(tracking.seconds, 2),
                 "exit_code": 0,
             }
-            logbook.finish(ledger, result, dry_run=self._dry_run)
+            with _moved(served), writing(ledger.folder):
+                self._conclude(judging, findings, verdict, version)
+                logbook.concluded(ledger.folder, gated, verdict, version, served)
+                logbook.finish(ledger, result, dry_run=self._dry_run)
         return result | {"tracking_s": round(tracking.seconds, 2)}
 
     def _data(self, week: _Week, ledger: Ledger, logbook: Logbook) -> Fitting:
@@ -264,7 +271,8 @@ class _WeeklyRun:
         description = f"Fitted on {window['prompts']:,} prompts, {window_words(window)}."
 
         def do() -> dict[str, Any]:
-            tracking.log_files(run_id, ledger.folder / SEEN, "training")
+            for name in (SEEN, HELD):
+                tracking.log_files(run_id, ledger.folder / name, "training")
             return {"version": tracking.register(run_id, fitting.artefact, description, tags)}
 
         inputs = {"run": run_id, "export": ledger.entries["export"]["files"]}
@@ -307,53 +315,64 @@ class _WeeklyRun:
 
         Returns the verdict as it stands then, and who serves.
         """
-        place, tracking, incumbent = self._settings.place, self._tracking, judging.incumbent
-        compared = None if incumbent is None else incumbent.version
+        place, tracking = self._settings.place, self._tracking
+        compared = None if judging.incumbent is None else judging.incumbent.version
+        served: dict[str, Any] = {"promoted": False, "demoted": False, "champion": compared}
         if self._dry_run:
             self._progress.say("dry run: nothing is promoted")
-            return verdict, {"promoted": False, "demoted": False, "champion": compared}
-        ledger = judging.fitting.ledger
-        ledger.run(INTENT, {"from": compared, "to": version}, lambda: {"from": compared})
+            return verdict, served
+        self._intend(judging, version)
         champion = tracking.alias(CHAMPION)
         now = None if champion is None else champion.version
-        if moved_before(tracking, run_id):
+        if moved_before(tracking, run_id, now):
             self._progress.say(
                 "this run had moved the champion, and others have since: nothing is moved again"
             )
-            return verdict, {"promoted": False, "demoted": False, "champion": now}
-        if findings.is_void and incumbent is not None and findings.drift is not None:
-            declare_void(tracking, incumbent.version, findings.drift["certificate"]["text"], self._progress)
+            return verdict, served | {"champion": now}
         if verdict.promotes:
+            declare_void(tracking, judging, findings.drift)
             if now not in (compared, version):
                 raise GateError(f"gate: champion {compared} was compared, and {now} serves now; run it again")
             self._progress.step(f"promoting version {version}")
-            promote(tracking, place, version, verdict.headline, run_id=run_id)
-            return verdict, {"promoted": True, "demoted": False, "champion": version}
-        if now == compared and findings.is_void and incumbent is not None and findings.drift is not None:
-            why = findings.drift["certificate"]["text"]
-            now = answer_void(
-                tracking,
-                self._settings,
-                incumbent,
-                judging.judged,
-                run_id,
-                why,
-                ledger.folder,
-                self._progress,
-            )
-        sync(tracking, place)
-        served: dict[str, Any] = {
-            "promoted": False,
-            "demoted": findings.is_void and now != compared,
-            "champion": now,
-        }
-        if served["demoted"] and findings.drift is not None:
-            serving = tracking.alias(CHAMPION)
+            note = promote(tracking, place, version, verdict.headline, run_id=run_id)["note"]
+            if note is not None:
+                self._progress.say(f"note: {note}")
+            return verdict, served | {"promoted": True, "champion": version}
+        serving = self._see_to_void(run_id, judging, findings.drift)
+        served["champion"] = None if serving is None else serving.version
+        if findings.drift is not None and demoted_by(tracking, run_id):
+            served["demoted"] = True
             word = "DO NOT ROUTE" if serving is not None and VOID_OF in serving.tags else verdict.word
-            text = f"Version {compared} is demoted, and version {now} serves. {findings.drift['certificate']['text']}"
+            text = f"Version {compared} is demoted, and version {served['champion']} serves. {findings.drift['certificate']['text']}"
             self._progress.say(f"\n{word}: {text}")
             verdict = verdict.after_demotion(word, text)
         return verdict, served
+
+    def _without_gate(self, run_id: str, judging: Judging, error: GateError) -> GateError:
+        """See to a champion whose certificate is void although nothing is known of the challenger; return what to say."""
+        drift = judging.drift()
+        if judging.incumbent is None or not became_void(drift):
+            return error
+        if self._dry_run:
+            return GateError(f"{error} And the certificate of champion {judging.incumbent.version} is void.")
+        self._intend(judging, None)
+        serving = self._see_to_void(run_id, judging, drift)
+        now = "no version" if serving is None else f"version {serving.version}"
+        return GateError(
+            f"{error} And the certificate of champion {judging.incumbent.version} is void: {now} serves now."
+        )
+
+    def _intend(self, judging: Judging, version: int | None) -> None:
+        """Write down which champion was compared, before the alias may move."""
+        compared = None if judging.incumbent is None else judging.incumbent.version
+        judging.fitting.ledger.run(INTENT, {"from": compared, "to": version}, lambda: {"from": compared})
+
+    def _see_to_void(self, run_id: str, judging: Judging, drift: Mapping[str, Any] | None) -> Version | None:
+        """Do what the configuration says of a champion whose certificate is void; return who serves then."""
+        declare_void(self._tracking, judging, drift)
+        answer_void(self._tracking, judging, drift, run_id)
+        sync(self._tracking, self._settings.place)
+        return self._tracking.alias(CHAMPION)
 
     def _conclude(self, judging: Judging, findings: Findings, verdict: Verdict, version: int) -> None:
         """Write the verdict down, for programs and for people."""
@@ -364,6 +383,16 @@ class _WeeklyRun:
         texts = () if incumbent is None else incumbent.change.texts
         page = render_verdict(verdict, findings, rival, texts)
         (folder / VERDICT_PAGE).write_text(page, encoding="utf-8")
+
+
+@contextmanager
+def _moved(served: Mapping[str, Any]) -> Iterator[None]:
+    """Have whatever goes wrong from here on say that another version serves, if one does."""
+    if served["promoted"] or served["demoted"]:
+        with champion_is(served["champion"], "run it again: it does the rest"):
+            yield
+    else:
+        yield
 
 
 @contextmanager

@@ -25,7 +25,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         result = rollback(tracking, place, args.reason)
     skipped = "".join(f"; version {number} was deleted" for number in result["skipped"])
     before = f"; before, it was version {result['previous']}" if result["previous"] else ""
-    sys.stderr.write(f"rollback: version {result['champion']} is the champion again{before}{skipped}\n")
+    sys.stderr.write(
+        f"rollback: version {result['champion']} is the champion again{before}{skipped}; its folder: {result['champion_dir']}\n"
+    )
     if result["note"]:
         sys.stderr.write(f"note: {result['note']}\n")
     return result

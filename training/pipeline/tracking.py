@@ -9,22 +9,30 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from getpass import getuser
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from router.artifact import MANIFEST_FILE, read_manifest, sha256_of
+from router.errors import ConfigError
 from training.pipeline.faults import TrackingError
-from training.pipeline.tracking_connection import TEXT_SIZE, as_default, is_server, key_of, texts
+from training.pipeline.lock import user
+from training.pipeline.tracking_connection import (
+    TEXT_SIZE,
+    as_default,
+    database_file,
+    is_server,
+    key_of,
+    texts,
+)
 from training.pipeline.tracking_model import MODEL_TAG, write_flavour
 from training.pipeline.tracking_registry import CHALLENGER, CHAMPION, MANIFEST_TAG, Registry, Version
-from training.pipeline.urls import mask
 
 if TYPE_CHECKING:
+    from mlflow.entities import Experiment
     from mlflow.entities import Run as MlflowRun
     from mlflow.tracking import MlflowClient
 
@@ -61,28 +69,21 @@ class Tracking(Registry):
         Where files go if `uri` is a database; a server has a place of its own.
     model_name : str
         Of the registered model.
-    experiment : str
-        Made if it is not there.
     may_create : bool
         Whether a database file that is missing is made; if not, it is an error that says so.
 
     Attributes
     ----------
+    experiment : str
+        Made if it is not there.
     seconds : float
         Spent in MLflow so far, its import included.
     """
 
-    def __init__(
-        self,
-        uri: str,
-        artifact_dir: Path,
-        model_name: str,
-        experiment: str = "tierwise",
-        *,
-        may_create: bool = True,
-    ) -> None:
+    experiment = "tierwise"
+
+    def __init__(self, uri: str, artifact_dir: Path, model_name: str, *, may_create: bool = True) -> None:
         super().__init__(uri, artifact_dir, model_name, may_create=may_create)
-        self.experiment = experiment
         self._experiment_id: str | None = None
 
     def find_run(self, key: str) -> Run | None:
@@ -99,7 +100,7 @@ class Tracking(Registry):
     def begin(self, key: str, name: str, tags: Mapping[str, object], run_id: str | None = None) -> str:
         """Start a run, or take one up again, and return its id."""
         with self._doing("start a run") as client:
-            named = texts({**tags, KEY_TAG: key, "mlflow.user": _user()})
+            named = texts({**tags, KEY_TAG: key, "mlflow.user": user()})
             if run_id is None:
                 run = client.create_run(self._experiment(client), tags=named, run_name=name)
                 return str(run.info.run_id)
@@ -145,18 +146,30 @@ class Tracking(Registry):
             log = client.log_artifacts if path.is_dir() else client.log_artifact
             log(run_id, str(path), under or None)
 
-    def log_dataset(self, run_id: str, name: str, source: str, digest: str, rows: int, context: str) -> None:
-        """Log what a run read: MLflow keeps 36 characters of a digest, all of it is in the profile."""
+    def log_dataset(
+        self,
+        run_id: str,
+        name: str,
+        digest: str,
+        kind: str,
+        source: Mapping[str, object],
+        rows: int | None,
+        context: str,
+    ) -> None:
+        """Log what a run read: MLflow keeps 36 characters of a digest, all of it is in the profile.
+
+        The source is stored as it is, so it must hold no password; `rows` is None where nobody has counted them.
+        """
         with self._doing("log the dataset") as client:
             from mlflow.entities import Dataset, DatasetInput, InputTag
 
-            kind = "sql" if "://" in source else "local"
+            counted = {} if rows is None else {"rows": rows}
             dataset = Dataset(
                 name=name[:_NAME_SIZE],
                 digest=digest[:_DIGEST_SIZE],
                 source_type=kind,
-                source=json.dumps({"uri": mask(source)}),
-                profile=json.dumps({"rows": rows, "digest": digest}),
+                source=json.dumps(source),
+                profile=json.dumps({**counted, "digest": digest}),
             )
             client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
 
@@ -229,20 +242,58 @@ class Tracking(Registry):
 
     def _experiment(self, client: MlflowClient) -> str:
         if self._experiment_id is None:
-            found = client.get_experiment_by_name(self.experiment)
-            if found is not None and found.lifecycle_stage == "deleted":
+            found = client.get_experiment_by_name(self.experiment) or self._new_experiment(client)
+            if found.lifecycle_stage == "deleted":
                 raise TrackingError(
                     f"MLflow: the experiment {self.experiment} at {self.where} is deleted; restore it with "
                     f"`mlflow experiments restore --experiment-id {found.experiment_id}`"
                 )
-            # A server knows where files go; a path of this machine would mean nothing to its other clients.
-            place = None if is_server(self.uri) else self.artifact_dir.absolute().as_uri()
-            self._experiment_id = (
-                found.experiment_id
-                if found is not None
-                else client.create_experiment(self.experiment, artifact_location=place)
-            )
+            if not is_server(self.uri):
+                self._require_place(found)
+            self._experiment_id = str(found.experiment_id)
         return self._experiment_id
+
+    def _new_experiment(self, client: MlflowClient) -> Experiment:
+        from mlflow.exceptions import MlflowException
+
+        # A server knows where files go; a path of this machine would mean nothing to its other clients.
+        place = None if is_server(self.uri) else self.artifact_dir.absolute().as_uri()
+        try:
+            return client.get_experiment(client.create_experiment(self.experiment, artifact_location=place))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            found = client.get_experiment_by_name(self.experiment)  # the first run of another home was faster
+            if found is None:
+                raise
+            return found
+
+    def _require_place(self, found: Experiment) -> None:
+        """Refuse an artifact_dir that would be ignored: an experiment's files stay where the first ones went.
+
+        The default, beside the database, is nobody's wish: it is refused only where the files are gone, as they seem to
+        be once the home has moved. A place that is no folder was given to the experiment by hand, and counts.
+        """
+        location = urlsplit(found.artifact_location)
+        if location.scheme not in ("", "file"):
+            return
+        kept = Path(unquote(location.path) if location.scheme else found.artifact_location)
+        asked = self.artifact_dir.absolute()
+        file = database_file(self.uri)
+        by_default = file is not None and asked == file.absolute().parent / "artifacts"
+        if kept.resolve() == asked.resolve() or (by_default and kept.exists()):
+            return
+        if kept.exists():
+            todo = f"set artifact_dir to {kept}, or name another tracking_uri"
+        else:
+            todo = (
+                f"there is nothing at {kept} any more: if its files were moved, make it a link to where they are now, so "
+                "that earlier versions are found; else name another tracking_uri"
+            )
+        raise ConfigError(
+            f"the experiment {self.experiment} at {self.where} keeps its files at {kept}, and artifact_dir is {asked}; "
+            f"{todo}"
+        )
 
     def _logged_model(self, client: MlflowClient, run_id: str, model_id: str, artefact: Path) -> str:
         """Return MLflow's id of the model in the run, after logging it unless that is done."""
@@ -279,10 +330,3 @@ def _run(found: MlflowRun) -> Run:
 def _batches(rows: list[T]) -> Iterator[list[T]]:
     for start in range(0, len(rows), _PER_BATCH):
         yield rows[start : start + _PER_BATCH]
-
-
-def _user() -> str:
-    try:
-        return getuser()
-    except (KeyError, OSError):  # a container may run as a user without a name
-        return f"uid {os.getuid()}"

@@ -21,7 +21,7 @@ from training.pipeline.faults import explain, where_of
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-__all__ = ["Connection", "as_default", "is_server", "key_of", "open_client", "texts"]
+__all__ = ["Connection", "as_default", "database_file", "is_server", "key_of", "open_client", "texts"]
 
 TEXT_SIZE = 5000
 """Characters of a tag or a description: what its databases hold."""
@@ -97,7 +97,7 @@ def open_client(uri: str, *, may_create: bool) -> MlflowClient:
     Exception
         Whatever MLflow and its libraries raise.
     """
-    file = _database_file(uri)
+    file = database_file(uri)
     # One that is empty was opened by somebody and never filled.
     missing = file is not None and (not file.exists() or (file.is_file() and not file.stat().st_size))
     if missing and not may_create:
@@ -153,8 +153,8 @@ def is_server(uri: str) -> bool:
     return uri.startswith(("http://", "https://"))
 
 
-def _database_file(uri: str) -> Path | None:
-    """Return the file of an SQLite database, None for any other URI."""
+def database_file(uri: str) -> Path | None:
+    """Return the file of an SQLite database, None for any other URI. Pure."""
     found = re.fullmatch(r"sqlite:///([^?]+)(\?.*)?", uri)
     return Path(found[1]) if found else None
 

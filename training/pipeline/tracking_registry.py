@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from router.artifact import MANIFEST_FILE, read_manifest
-from training.pipeline.faults import TrackingError
+from router.errors import ArtifactError
+from training.pipeline.faults import MissingError
 from training.pipeline.tracking_connection import Connection, texts
 
 if TYPE_CHECKING:
@@ -84,7 +85,20 @@ class Registry(Connection):
         """Copy the artefact of a version to a new folder, whole or not at all, and return it.
 
         Only the files that its manifest names: MLflow's own stay where they are.
+
+        Raises
+        ------
+        ArtifactError
+            Its files are gone, or are no artefact.
+        TrackingError
+            MLflow fails.
         """
+        try:
+            return self._fetch_model(number, into)
+        except MissingError as error:
+            raise ArtifactError(str(error)) from error
+
+    def _fetch_model(self, number: int, into: Path) -> Path:
         with self._doing(f"fetch version {number}", files=True) as client:
             from mlflow.artifacts import download_artifacts
 
@@ -97,7 +111,7 @@ class Registry(Connection):
                     )
                 )
                 if not (copied / MANIFEST_FILE).is_file():
-                    raise TrackingError(
+                    raise ArtifactError(
                         f"version {number} of {self.model_name} holds no {MANIFEST_FILE}, so it is no artefact of "
                         "tierwise; name another version"
                     )
@@ -130,10 +144,17 @@ class Registry(Connection):
             raise
 
     def _ensure_registered(self, client: MlflowClient) -> None:
-        if self._registered(client) is None:
+        from mlflow.exceptions import MlflowException
+
+        if self._registered(client) is not None:
+            return
+        try:
             client.create_registered_model(
                 self.model_name, description="Routers by `python -m training retrain`; the champion serves."
             )
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # the first run of another home was faster
+                raise
 
 
 def _version(found: ModelVersion) -> Version:

@@ -33,6 +33,10 @@ __all__ = [
 _LONGEST_DAYS = 36_500  # a hundred years: arithmetic with dates cannot overflow
 _LENGTH = re.compile(r"([0-9]{1,5})\s*([wd]?)")
 _LONGEST_SHOWN = 60
+# What MLflow takes that keeps versions and aliases: a server, or one of its four kinds of databases.
+_TRACKING = re.compile(r"(?:https?|(?:sqlite|postgresql|mysql|mssql)(?:\+\w+)?)://.+")
+# Quotes would end the name in a filter of MLflow's; a name that begins with dots is a path to it.
+_MODEL_NAME = re.compile(r"""(?!\.\.|\.\Z)[^\s/:@'"`\\](?:[^/:@'"`\\\0\n]*[^\s/:@'"`\\])?""")
 
 
 def reject_unknown(keys: Iterable[str], known: Sequence[str], where: str) -> None:
@@ -70,7 +74,13 @@ def read_path(value: object, where: str) -> Path:
 
 def read_folder(value: object, where: str) -> Path:
     """Return a path that stays the same when the working directory changes."""
-    return read_path(value, where).absolute()
+    path = read_path(value, where)
+    if "://" in str(value):  # not shown: it may hold a password
+        raise ConfigError(
+            f"{where} is a folder of this machine; found a URL; to keep MLflow's files in an object store, set "
+            "tracking_uri to an MLflow server that keeps them there"
+        )
+    return path.absolute()
 
 
 def read_number(value: object, where: str, *, most: float | None = None, unit: str = "") -> float:
@@ -127,17 +137,20 @@ def read_instant(value: object, where: str) -> datetime:
 
 
 def read_model_name(value: object, where: str) -> str:
-    """Return a name that can stand in models:/NAME@ALIAS."""
-    if not isinstance(value, str) or not re.fullmatch(r"[^\s/:@](?:[^/:@\0\n]*[^\s/:@])?", value):
-        raise ConfigError(f"{where} is a name without /, : and @; found {show(value)}")
+    """Return a name that can stand in models:/NAME@ALIAS and in a filter."""
+    if not isinstance(value, str) or not _MODEL_NAME.fullmatch(value):
+        raise ConfigError(
+            f"{where} is a name without / : @ \\ and quotes, which does not begin with two dots; found {show(value)}"
+        )
     return value
 
 
 def read_uri(value: object, where: str) -> str:
     """Return a tracking URI. One that is wrong is not shown: it may hold a password."""
-    if not isinstance(value, str) or not (value == "databricks" or re.match(r"[A-Za-z][\w+.-]*:.", value)):
+    if not isinstance(value, str) or not _TRACKING.fullmatch(value):
         raise ConfigError(
-            f"{where} is a URI such as sqlite:////srv/tierwise/mlflow.db or http://127.0.0.1:5000; found something else"
+            f"{where} is a URI such as sqlite:////srv/tierwise/mlflow.db or http://127.0.0.1:5000, and begins with http, "
+            "https, sqlite, postgresql, mysql or mssql (a database may name its +driver); found something else"
         )
     return value
 

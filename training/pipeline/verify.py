@@ -1,7 +1,7 @@
 """Opens an artefact as serving will: in a fresh process that has the base install and nothing else.
 
-A fit has verified its artefact, but in a process full of training's packages. Here a child starts with an empty
-environment, refuses to import what `pip install tierwise` does not bring (training/pipeline/fresh.py), opens the
+A fit has verified its artefact, but in a process full of training's packages. Here a child starts with the few
+variables of the environment that it needs, refuses to import what `pip install tierwise` does not bring (training/pipeline/fresh.py), opens the
 folder, and decides the golden prompts. What the child says is data; what it cannot say, because it was killed or
 hangs, is said for it.
 """
@@ -9,6 +9,7 @@ hangs, is said for it.
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -30,6 +31,10 @@ BASE = ("numpy", "onnxruntime", "tokenizers")
 
 LIMIT_S = 120.0
 """Seconds after which a child is taken to hang: a load takes less than one."""
+
+# Where programs and libraries are found, and how the names of files are written. No passwords, and nothing that changes
+# how fast or how a model computes.
+_PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "LANG", "LC_ALL", "LC_CTYPE")
 
 _CHILD = Path(__file__).with_name("fresh.py")
 
@@ -69,10 +74,14 @@ def verify(artefact: Path, champion: Path | None = None, *, limit_s: float = LIM
         "packages": sorted(base_packages()),
         "path": _search_path(),
     }
-    # Isolated from the environment's variables, and without site: what .pth files would load is not base either.
+    # Isolated from Python's own variables, and without site: what .pth files would load is not base either.
     command = [sys.executable, "-I", "-S", str(_CHILD), json.dumps(request)]
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    environment["ORT_DISABLE_TELEMETRY"] = "1"
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s, check=False)  # noqa: S603 - our own
+        done = subprocess.run(  # noqa: S603 - our own
+            command, capture_output=True, text=True, timeout=limit_s, check=False, env=environment
+        )
     except subprocess.TimeoutExpired:
         raise ArtifactError(
             f"{artefact}: not opened within {limit_s:g} s in a fresh process; try `tierwise inspect {artefact}`"

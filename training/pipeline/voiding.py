@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from eval.duel import regret_bounds
-from eval.outcomes import Outcomes
-from eval.progress import Progress
+from eval.duel import keeps, regret_bounds
 from eval.verdict import MIN_PROMPTS
-from router.errors import RouterError
+from router.errors import ArtifactError
 from training.pipeline.champions import predecessors, read_journal
 from training.pipeline.fetching import FITTED_BY, open_version
 from training.pipeline.incumbent import Incumbent, contender
+from training.pipeline.judging import Judging, became_void
 from training.pipeline.promotion import promote
-from training.pipeline.settings import Settings
-from training.pipeline.tracking import Tracking
+from training.pipeline.tracking import CHAMPION, Tracking
 from training.void import void
 
 __all__ = ["VOID_OF", "answer_void", "declare_void"]
@@ -24,91 +24,78 @@ VOID_OF = "tierwise.void_of"
 """Tag of a version: it is a copy of that one, and sends everything to the reference tier."""
 
 
-def declare_void(tracking: Tracking, version: int, why: str, progress: Progress) -> None:
-    """Say that a version's certificate is void, on the terminal and on the version."""
-    progress.say(f"\nVOID: the certificate of champion {version} does not hold any more. {why}")
-    tracking.tag_version(version, {"tierwise.certificate": "void"})
-
-
-def answer_void(
-    tracking: Tracking,
-    settings: Settings,
-    incumbent: Incumbent,
-    judged: Outcomes,
-    run_id: str,
-    why: str,
-    work: Path,
-    progress: Progress,
-) -> int:
-    """Do what the configuration says of a void certificate, and return the version that serves from then on.
+def declare_void(tracking: Tracking, judging: Judging, drift: Mapping[str, Any] | None) -> None:
+    """Say that the champion's certificate is void, on the terminal and on its version, where it became so.
 
     Parameters
     ----------
-    incumbent : Incumbent
-        The champion whose certificate is void.
-    judged : Outcomes
-        The prompts that showed it; the previous champion has to keep the promise on them, too.
+    drift : mapping or None
+        As `judging` found it.
+    """
+    if judging.incumbent is None or drift is None or not became_void(drift):
+        return
+    version, why = judging.incumbent.version, drift["certificate"]["text"]
+    judging.progress.say(f"\nVOID: the certificate of champion {version} does not hold any more. {why}")
+    tracking.tag_version(version, {"tierwise.certificate": "void"})
+
+
+def answer_void(tracking: Tracking, judging: Judging, drift: Mapping[str, Any] | None, run_id: str) -> None:
+    """Do what the configuration says of a champion whose certificate became void, if it still serves.
+
+    Parameters
+    ----------
+    judging : Judging
+        Its champion, its settings, and the prompts that showed it; the previous champion has to keep the promise on them,
+        too.
+    drift : mapping or None
+        As `judging` found it.
     run_id : str
         The run that found out.
-    why : str
-        One sentence.
-    work : Path
-        A folder for what is made.
 
     Raises
     ------
     RouterError
         MLflow or the disk fails; the champion is as it was.
     """
-    wish = settings.promotion.on_void
+    incumbent, settings, say = judging.incumbent, judging.settings, judging.progress.say
+    champion = tracking.alias(CHAMPION)
+    if incumbent is None or drift is None or not became_void(drift):
+        return
+    if champion is None or champion.version != incumbent.version:
+        return
+    wish, why = settings.promotion.on_void, drift["certificate"]["text"]
     if wish == "keep":
-        progress.say("on_void is keep: it serves on, and its promises are not to be relied on")
-        return incumbent.version
-    if wish == "previous":
-        found = _previous(tracking, settings, incumbent, judged, work)
-        if found is not None:
-            promote(
-                tracking,
-                settings.place,
-                found,
-                f"Certificate of version {incumbent.version} void. {why}",
-                "demote",
-                run_id,
-            )
-            progress.say(f"on_void is previous: version {found} serves again")
-            return found
-        progress.say("on_void is previous, and no earlier champion keeps the promise on these prompts")
-    number = _register_void(tracking, incumbent, run_id, why, work)
-    promote(
-        tracking,
-        settings.place,
-        number,
-        f"Certificate of version {incumbent.version} void. {why}",
-        "demote",
-        run_id,
-    )
-    progress.say(
-        f"version {number} serves: everything goes to the reference tier until a challenger is certified"
-    )
-    return number
+        say("on_void is keep: it serves on, and its promises are not to be relied on")
+        return
+    number = _previous(tracking, judging, incumbent) if wish == "previous" else None
+    if number is not None:
+        said = f"on_void is previous: version {number} serves again"
+    else:
+        if wish == "previous":
+            say("on_void is previous, and no earlier champion keeps the promise on these prompts")
+        number = _register_void(tracking, incumbent, run_id, why, judging.fitting.ledger.folder)
+        said = (
+            f"version {number} serves: everything goes to the reference tier until a challenger is certified"
+        )
+    reason = f"Certificate of version {incumbent.version} void. {why}"
+    promote(tracking, settings.place, number, reason, "demote", run_id)
+    say(said)
 
 
-def _previous(
-    tracking: Tracking, settings: Settings, incumbent: Incumbent, judged: Outcomes, work: Path
-) -> int | None:
+def _previous(tracking: Tracking, judging: Judging, incumbent: Incumbent) -> int | None:
     """Return the nearest champion before that keeps the promise on the judged prompts."""
     before = predecessors(read_journal(tracking.model_tags()).events, incumbent.version)
-    return next((each for each in before if _keeps(tracking, settings, each, judged, work)), None)
+    return next((each for each in before if _keeps(tracking, judging, each)), None)
 
 
-def _keeps(tracking: Tracking, settings: Settings, number: int, judged: Outcomes, work: Path) -> bool:
+def _keeps(tracking: Tracking, judging: Judging, number: int) -> bool:
     """Whether a version is proved to keep the promise, by its certificate and by judged prompts that it has not seen."""
-    version = tracking.version(number)
+    version, judged, settings = tracking.version(number), judging.judged, judging.settings
     if version is None:
         return False
     try:
-        earlier = open_version(tracking, version, work, judged.ladder)
-    except RouterError:  # gone, or of another version of tierwise: no one to go back to
+        earlier = open_version(tracking, version, judging.fitting.ledger.folder, judged.ladder)
+    except ArtifactError:  # gone, or of another version of tierwise: no one to go back to
         return False
     if earlier.is_void or not earlier.change.comparable or earlier.seen is None:
         return False
@@ -119,8 +106,7 @@ def _keeps(tracking: Tracking, settings: Settings, number: int, judged: Outcomes
     tier = earlier.router.manifest.document["decision"]["reference"]
     decided = contender(earlier.router, judged.prompts, judged.ladder, promise, tier)
     reference = judged.ladder.names.index(tier)
-    found = regret_bounds(judged, decided, reference, settings.seed)
-    return found["proved"] <= promise and found["low"] <= promise
+    return keeps(regret_bounds(judged, decided, reference, settings.seed), promise)
 
 
 def _register_void(tracking: Tracking, incumbent: Incumbent, run_id: str, why: str, work: Path) -> int:
