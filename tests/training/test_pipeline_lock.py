@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from router.errors import ConfigError
-from training.pipeline.lock import Locked, hold, who
+from training.pipeline.lock import Locked, hold, user, who
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLDER = """
@@ -110,3 +111,12 @@ def test_a_place_that_cannot_hold_a_lock(tmp_path: Path) -> None:
         hold(tmp_path / "file" / "retrain.lock"),
     ):
         pass
+
+
+def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> str:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.setattr("training.pipeline.lock.getuser", unknown)
+    assert str(os.getuid()) == user()
+    assert f"{os.getuid()}@{socket.gethostname()}" == who()

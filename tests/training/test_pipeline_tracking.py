@@ -20,6 +20,7 @@ from router.artifact import read_manifest, sha256_of
 from router.errors import ArtifactError, ConfigError
 from training.pipeline.config import parse_settings
 from training.pipeline.faults import explain
+from training.pipeline.lock import user
 from training.pipeline.logbook import Logbook
 from training.pipeline.tracking import CHALLENGER, CHAMPION, MANIFEST_TAG, Tracking, TrackingError
 from training.pipeline.tracking_connection import open_client
@@ -48,6 +49,7 @@ def test_a_run_is_found_again_by_its_key_alone(tracking: Tracking) -> None:
     found = tracking.find_run("k")
     assert found is not None
     assert (second, "RUNNING", "k") == (found.run_id, found.status, found.tags["tierwise.key"])
+    assert user() == found.tags["mlflow.user"]
     assert tracking.find_run("other") is None
 
 
