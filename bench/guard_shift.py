@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from bench.guard_router import ALPHA, GUARDS, FittedRouter, Reading
-from eval.bounds import upper_bound
+from eval.bounds import rate_bounds
 from eval.certify import EPSILONS
 from eval.history import read_history
 from eval.outcomes import Outcomes, tabulate
@@ -25,7 +25,7 @@ from router.tiers import Ladder, Tier, read_tiers
 __all__ = ["fit_on", "histories_in", "measure_shift", "open_extractor", "pool", "read_outcomes"]
 
 # Two-sided, 95 %.
-_Z, _TAIL = 1.96, 0.025
+_Z = 1.96
 
 
 def histories_in(data: Path) -> list[str]:
@@ -188,8 +188,8 @@ def _quality(outcomes: Outcomes, chosen: NDArray[np.intp], reference: int) -> fl
 def _rate(found: NDArray[np.bool_]) -> dict[str, float]:
     """Return a rate and its exact interval of 95 %."""
     k, n = int(found.sum()), len(found)
-    low, high = 1.0 - upper_bound(n - k, n, _TAIL), upper_bound(k, n, _TAIL)
-    return {"value": k / n, "low": float(low), "high": float(high)}
+    low, high = rate_bounds(k, n)
+    return {"value": k / n, "low": low, "high": high}
 
 
 def _verdict(regret: dict[str, float]) -> str:

@@ -28,11 +28,10 @@ from router.artifact import find_artifact
 from router.embedding import StaticEmbedding
 from router.extractor import Extractor
 from router.manifest import SCHEMA
-from router.tiers import read_tiers
 from training.card import render_card
 from training.golden import GOLDEN_PROMPTS
 from training.learning import Learned, learn
-from training.material import Material, prepare
+from training.material import Material, prepare, read_ladder
 from training.package import check_target, model_id_of, write_artifact
 from training.promised import Promises, Scored, measure_test, promise, score, take
 from training.provenance import describe_files, git_commit, library_versions
@@ -85,11 +84,7 @@ def fit(
     """
     require_seed(seed)
     check_target(out)
-    ladder = read_tiers(tiers)
-    if len(ladder) < 2:
-        raise ConfigError(
-            f"tiers file {tiers}: a router needs two tiers or more to choose from; found {len(ladder)}"
-        )
+    ladder = read_ladder(tiers)
     notes_text = _read_notes(notes)
     folder, extractor = open_embedding(embedding)
     progress = Progress()

@@ -1,11 +1,12 @@
 """Material: a history laid out by tier and divided, before anything is learned from it.
 
-Pure but for what it tells the terminal. What certifies and what judges has no part in the means that fill gaps.
+Pure but for `read_ladder` and what is told on the terminal. What certifies and what judges has no part in the means that fill gaps.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,9 @@ from eval.progress import Progress
 from eval.split import CALIBRATION_SHARE, SPLIT_METHODS, TEST_SHARE, Split, split_rows
 from eval.summary import render, summarise
 from router import ConfigError
-from router.tiers import Ladder
+from router.tiers import Ladder, read_tiers
 
-__all__ = ["LEAST_PROMPTS", "Material", "prepare"]
+__all__ = ["LEAST_PROMPTS", "Material", "prepare", "read_ladder"]
 
 LEAST_PROMPTS = 50
 """Fewer labelled prompts than this on the training part are refused."""
@@ -77,6 +78,22 @@ class Material:
             f"{parts['train']:,} prompts to learn from, {parts['calibration']:,} to certify, {parts['test']:,} to "
             f"judge; divided by {SPLIT_METHODS[self.split.method]}"
         )
+
+
+def read_ladder(path: Path) -> Ladder:
+    """Read a ladder that a router can choose on.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be read, or has one tier only.
+    """
+    ladder = read_tiers(path)
+    if len(ladder) < 2:
+        raise ConfigError(
+            f"tiers file {path}: a router needs two tiers or more to choose from; found {len(ladder)}"
+        )
+    return ladder
 
 
 def prepare(history: History, ladder: Ladder, seed: int, split_method: str, progress: Progress) -> Material:

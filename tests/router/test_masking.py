@@ -1,12 +1,13 @@
-"""What is shown of a text with URLs in it holds no password, and still says what went wrong."""
+"""What is shown of a URL, alone or in a text, holds no password, and still says what went wrong."""
 
 from __future__ import annotations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy.engine import URL
 
-from router.masking import mask, mask_within
+from router.masking import mask, mask_within, secrets_of
 
 SENTENCES = (
     "{}",
@@ -51,3 +52,45 @@ def test_so_is_a_parameter(sentence: str, password: str) -> None:
 )  # fmt: skip
 def test_the_rest_of_a_text_stays(expected: str, text: str) -> None:
     assert expected == mask_within(text)
+
+
+# Alone
+
+WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
+
+
+@given(WORDS, WORDS)
+def test_a_mask_is_sqlalchemys_where_that_hides_all(user: str, password: str) -> None:
+    url = URL.create("postgresql+psycopg", user, password, "host", 5432, "db")
+    whole = url.render_as_string(hide_password=False)
+    assert url.render_as_string(hide_password=True) == mask(whole)
+
+
+@given(password=st.text(st.sampled_from("ab:@/?#%&=[] \n"), min_size=1).map(lambda text: f"(({text}))"))
+@pytest.mark.parametrize(
+    "form",
+    [
+        "postgresql://me:{}@host/db",
+        "http://:{}@host",
+        "mysql://host/db?charset=utf8&password={}",
+        "mssql+pyodbc:///?odbc_connect={}&driver=x",
+    ],
+)
+def test_a_password_is_masked_even_where_it_was_not_encoded(form: str, password: str) -> None:
+    if "?" in form:
+        password = password.replace("&", "").replace("=", "")
+    shown = mask(form.format(password))
+    assert "((" not in shown
+    assert "))" not in shown
+    assert password in secrets_of(form.format(password))
+
+
+def test_a_mask_leaves_what_is_harmless() -> None:
+    for url in (
+        "sqlite:////srv/mlflow.db",
+        "postgresql://me@host/db?host=/tmp/x&sslmode=require",
+        "http://127.0.0.1:5000",
+        "databricks",
+    ):
+        assert url == mask(url)
+        assert [] == secrets_of(url)

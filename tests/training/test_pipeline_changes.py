@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from mishaps import Faults
 from weeks import (
     FEW_EASY,
     LARGE,
@@ -16,6 +17,7 @@ from weeks import (
     Ended,
     Home,
     Project,
+    Running,
     draw_week,
     make_project,
     run,
@@ -200,6 +202,12 @@ def test_a_void_certificate_is_seen_to_though_the_gate_cannot_run(
     again = run_on(tmp_path / "new-tier.parquet")
     assert (4, [1, 2, 3]) == (again.code, home.served), again.err
     assert again.error.endswith("is void: version 3 serves now.")
+    # A person knows better, and the same run respects it.
+    promoted = Running(["promote", "2", "--home", str(home.path)], (), Faults()).end()
+    assert (0, [1, 2, 3, 2]) == (promoted.code, home.served), promoted.err
+    respected = run_on(tmp_path / "new-tier.parquet")
+    assert (4, [1, 2, 3, 2]) == (respected.code, home.served), respected.err
+    assert "others have since: nothing is moved again" in respected.err
     drawn.to_parquet(tmp_path / "graded.parquet")
     good = run_on(tmp_path / "graded.parquet")
     assert (0, "ROUTE") == (good.code, good.result["verdict"]), good.err

@@ -39,8 +39,8 @@ from sqlalchemy.pool import NullPool
 from eval.history import COLUMNS
 from eval.table import bad, is_missing, shown
 from router.errors import ConfigError, RouterError
+from router.masking import mask, secrets_of
 from training.pipeline.settings import Query
-from training.pipeline.urls import mask, secrets_of
 
 __all__ = ["export_rows"]
 

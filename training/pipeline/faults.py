@@ -11,7 +11,7 @@ import re
 from urllib.parse import unquote
 
 from router.errors import RouterError
-from training.pipeline.urls import mask, secrets_of
+from router.masking import mask, secrets_of
 
 __all__ = ["MissingError", "TrackingError", "explain", "where_of"]
 

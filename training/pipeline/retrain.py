@@ -22,8 +22,9 @@ from threadpoolctl import threadpool_limits
 from eval.estimators import SUBJECT
 from eval.progress import Progress
 from router.errors import ArtifactError, ConfigError, RouterError
-from router.tiers import Ladder, read_tiers
+from router.tiers import Ladder
 from training.fit import open_embedding
+from training.material import read_ladder
 from training.pipeline import config
 from training.pipeline.fetching import FITTED_BY, INTENT, demoted_by, fetch_incumbent, moved_before
 from training.pipeline.fitting import HELD, SEEN, Fitting, read_checked, require_fresh
@@ -139,11 +140,7 @@ class _WeeklyRun:
         """Find the history's files, and name the run."""
         settings = self._settings
         self._progress.step("loading")
-        ladder = read_tiers(settings.tiers)
-        if len(ladder) < 2:
-            raise ConfigError(
-                f"tiers file {settings.tiers}: a router needs two tiers or more to choose from; found {len(ladder)}"
-            )
+        ladder = read_ladder(settings.tiers)
         embedding, _ = open_embedding(settings.embedding)
         loaded = resolve(settings.history, incoming)
         data = data_digest(loaded.described)
@@ -171,8 +168,7 @@ class _WeeklyRun:
             )
         result: dict[str, Any] = json.loads(file.read_bytes())
         require_fresh(result["window"], self._settings.max_age)
-        champion = self._tracking.alias(CHAMPION)
-        now = None if champion is None else champion.version
+        now = self._serving()
         if now != result["champion"]:
             self._progress.say(f"since then, version {now} was made the champion by hand or by another run")
             result["headline"] = (
@@ -228,7 +224,8 @@ class _WeeklyRun:
                 "tracking_s": round(tracking.seconds, 2),
                 "exit_code": 0,
             }
-            with _moved(served), writing(ledger.folder):
+            has_moved = served["promoted"] or served["demoted"]
+            with _moved(served["champion"] if has_moved else None), writing(ledger.folder):
                 self._conclude(judging, findings, verdict, version)
                 logbook.concluded(ledger.folder, gated, verdict, version, served)
                 logbook.finish(ledger, result, dry_run=self._dry_run)
@@ -322,12 +319,8 @@ class _WeeklyRun:
             self._progress.say("dry run: nothing is promoted")
             return verdict, served
         self._intend(judging, version)
-        champion = tracking.alias(CHAMPION)
-        now = None if champion is None else champion.version
-        if moved_before(tracking, run_id, now):
-            self._progress.say(
-                "this run had moved the champion, and others have since: nothing is moved again"
-            )
+        now = self._serving()
+        if self._others_moved(run_id):
             return verdict, served | {"champion": now}
         if verdict.promotes:
             declare_void(tracking, judging, findings.drift)
@@ -356,6 +349,8 @@ class _WeeklyRun:
         if self._dry_run:
             return GateError(f"{error} And the certificate of champion {judging.incumbent.version} is void.")
         self._intend(judging, None)
+        if self._others_moved(run_id):
+            return error
         serving = self._see_to_void(run_id, judging, drift)
         now = "no version" if serving is None else f"version {serving.version}"
         return GateError(
@@ -367,12 +362,25 @@ class _WeeklyRun:
         compared = None if judging.incumbent is None else judging.incumbent.version
         judging.fitting.ledger.run(INTENT, {"from": compared, "to": version}, lambda: {"from": compared})
 
+    def _serving(self) -> int | None:
+        champion = self._tracking.alias(CHAMPION)
+        return None if champion is None else champion.version
+
+    def _others_moved(self, run_id: str) -> bool:
+        """Say so, and return True, if this run had moved the champion before it was interrupted, and others have since."""
+        moved = moved_before(self._tracking, run_id, self._serving())
+        if moved:
+            self._progress.say(
+                "this run had moved the champion, and others have since: nothing is moved again"
+            )
+        return moved
+
     def _see_to_void(self, run_id: str, judging: Judging, drift: Mapping[str, Any] | None) -> Version | None:
-        """Do what the configuration says of a champion whose certificate is void; return who serves then."""
+        """Do what the configuration says of a champion whose certificate is void, if it is; return who serves then."""
         declare_void(self._tracking, judging, drift)
-        answer_void(self._tracking, judging, drift, run_id)
-        sync(self._tracking, self._settings.place)
-        return self._tracking.alias(CHAMPION)
+        with _moved(answer_void(self._tracking, judging, drift, run_id)):
+            sync(self._tracking, self._settings.place)
+            return self._tracking.alias(CHAMPION)
 
     def _conclude(self, judging: Judging, findings: Findings, verdict: Verdict, version: int) -> None:
         """Write the verdict down, for programs and for people."""
@@ -386,13 +394,13 @@ class _WeeklyRun:
 
 
 @contextmanager
-def _moved(served: Mapping[str, Any]) -> Iterator[None]:
-    """Have whatever goes wrong from here on say that another version serves, if one does."""
-    if served["promoted"] or served["demoted"]:
-        with champion_is(served["champion"], "run it again: it does the rest"):
-            yield
-    else:
+def _moved(version: int | None) -> Iterator[None]:
+    """Have whatever goes wrong in here say that another version serves, if one does."""
+    if version is None:
         yield
+    else:
+        with champion_is(version, "run it again: it does the rest"):
+            yield
 
 
 @contextmanager

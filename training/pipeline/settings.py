@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from training.pipeline.urls import mask
+from router.masking import mask
 from training.pipeline.values import read_choice, read_number
 
 __all__ = ["Files", "Place", "Promotion", "Query", "Settings", "Source"]
@@ -112,7 +112,7 @@ class Place:
     home : Path
         Absolute; what is local is in here unless it is told to be elsewhere.
     tracking_uri : str
-        MLflow's; it may hold a password, so show what `training.pipeline.urls.mask` makes of it.
+        MLflow's; it may hold a password, so show what `router.masking.mask` makes of it.
     artifact_dir, champion_dir : Path
         Absolute: MLflow's files, and the champion's artefact as a folder.
     model_name : str

@@ -39,8 +39,12 @@ def declare_void(tracking: Tracking, judging: Judging, drift: Mapping[str, Any] 
     tracking.tag_version(version, {"tierwise.certificate": "void"})
 
 
-def answer_void(tracking: Tracking, judging: Judging, drift: Mapping[str, Any] | None, run_id: str) -> None:
+def answer_void(
+    tracking: Tracking, judging: Judging, drift: Mapping[str, Any] | None, run_id: str
+) -> int | None:
     """Do what the configuration says of a champion whose certificate became void, if it still serves.
+
+    Returns the version that serves now, None where nothing was moved.
 
     Parameters
     ----------
@@ -60,13 +64,13 @@ def answer_void(tracking: Tracking, judging: Judging, drift: Mapping[str, Any] |
     incumbent, settings, say = judging.incumbent, judging.settings, judging.progress.say
     champion = tracking.alias(CHAMPION)
     if incumbent is None or drift is None or not became_void(drift):
-        return
+        return None
     if champion is None or champion.version != incumbent.version:
-        return
+        return None
     wish, why = settings.promotion.on_void, drift["certificate"]["text"]
     if wish == "keep":
         say("on_void is keep: it serves on, and its promises are not to be relied on")
-        return
+        return None
     number = _previous(tracking, judging, incumbent) if wish == "previous" else None
     if number is not None:
         said = f"on_void is previous: version {number} serves again"
@@ -80,6 +84,7 @@ def answer_void(tracking: Tracking, judging: Judging, drift: Mapping[str, Any] |
     reason = f"Certificate of version {incumbent.version} void. {why}"
     promote(tracking, settings.place, number, reason, "demote", run_id)
     say(said)
+    return number
 
 
 def _previous(tracking: Tracking, judging: Judging, incumbent: Incumbent) -> int | None:
