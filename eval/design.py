@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from eval.censored import outcome_weights
 from eval.outcomes import UNKNOWN, Outcomes
 from router.costs import answer_scale, prompt_usd
 from router.extractor import Extractor
@@ -47,6 +48,9 @@ class Design:
     answer_usd : float64 (n, k) or None
         What each answer cost beyond its prompt, at the tier's own price also where a long context has another; an
         estimate where `answer_seen` (n, k) is false or the tier was not observed. None where no estimator predicts it.
+    weight : float64 (n, k) or None
+        How much each observed outcome counts, 1 in the mean of a tier (`eval.censored.outcome_weights`). None where all
+        count alike.
     """
 
     X: NDArray[np.float32]
@@ -60,6 +64,7 @@ class Design:
     cost_usd: NDArray[np.float64] | None = None
     answer_usd: NDArray[np.float64] | None = None
     answer_seen: NDArray[np.bool_] | None = None
+    weight: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.X)
@@ -68,6 +73,10 @@ class Design:
     def n_tiers(self) -> int:
         """Rungs of the ladder."""
         return int(self.passed.shape[1])
+
+    def weight_of(self, k: int) -> NDArray[np.float64] | None:
+        """Return how much each outcome of a tier counts, (n,); None where all count alike."""
+        return None if self.weight is None else self.weight[:, k]
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Design:
         """Return some of the rows."""
@@ -83,6 +92,7 @@ class Design:
             None if self.cost_usd is None else self.cost_usd[rows],
             None if self.answer_usd is None else self.answer_usd[rows],
             None if self.answer_seen is None else self.answer_seen[rows],
+            None if self.weight is None else self.weight[rows],
         )
 
     def blind(self) -> Design:
@@ -94,6 +104,7 @@ class Design:
             cost_usd=None,
             answer_usd=None,
             answer_seen=None,
+            weight=None,
         )
 
 
@@ -124,6 +135,7 @@ def describe(outcomes: Outcomes, X: NDArray[np.float32], extractor: Extractor) -
         outcomes.cost_usd,
         answer_usd / answer_scale(outcomes.ladder, n_chars),
         seen & ~np.isnan(outcomes.passed),
+        outcome_weights(outcomes),
     )
 
 

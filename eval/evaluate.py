@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eval import censored
 from eval.baselines import LABELS, Estimator, always_middle, hand_rule
 from eval.comparison import compare, setting_at_share
 from eval.design import Design
@@ -169,6 +170,9 @@ def _advice(outcomes: Outcomes) -> str:
         return "Name two tiers or more in the tiers file, cheapest first."
     complete = outcomes.complete
     if complete.sum() < MIN_PROMPTS:
+        found = censored.describe(outcomes)
+        if found is not None:
+            return " ".join(found["sentences"])
         return (
             f"Try every tier on the same prompts and grade the answers: {MIN_PROMPTS} prompts of {MIN_GROUPS} groups at "
             "the least, hundreds to see small differences."

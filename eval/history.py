@@ -43,11 +43,12 @@ class History:
     ----------
     rows : DataFrame
         One row per (prompt, model): `prompt_id`, `model` str; `score`, `input_tokens`, `output_tokens`,
-        `cost_usd`, `latency_ms` float64, NaN where missing; `usage_is_estimate` bool, false where missing;
-        `source` str, the file's stem; then the columns that the contract does not know, as they came.
+        `cost_usd`, `latency_ms`, `propensity` float64, NaN where missing; `usage_is_estimate` bool, false where
+        missing; `source` str, the file's stem; then the columns that the contract does not know, as they came.
     prompts : DataFrame
         One row per prompt_id, in the order first seen: `prompt_id`; `prompt` str or list of chat messages;
-        `group` str; `task`, `feature`, `split` str or None; `timestamp` datetime64[ns, UTC] or NaT; `source`.
+        `group` str; `task`, `feature`, `split` str or None; `timestamp` datetime64[ns, UTC] or NaT; `weight` float64,
+        NaN where missing; `source`.
         Null fields of a message are left out, because Parquet cannot tell them from absent ones.
     """
 
@@ -147,6 +148,14 @@ def _number(value: Any, most: float = float_info.max) -> float:  # noqa: ANN401
     return number
 
 
+def _share(value: Any, most: float) -> float:  # noqa: ANN401
+    """Return a number above 0: what divides, or is divided by, others."""
+    number = _number(value, most)
+    if number == 0.0:
+        raise ValueError
+    return number
+
+
 def _flag(value: Any) -> float:  # noqa: ANN401
     return nan if is_missing(value) else _FLAGS[str(value).strip().lower()]
 
@@ -168,6 +177,8 @@ COLUMNS: dict[str, tuple[Callable[[Any], Any], str, str]] = {
     "score": (partial(_number, most=1.0), "a number from 0 to 1, or nothing", "float64"),
     **dict.fromkeys(("passed", "usage_is_estimate"), (_flag, "true, false or nothing", "float64")),
     **dict.fromkeys(_AMOUNTS, (_number, "a finite number of 0 or more, or nothing", "float64")),
+    "propensity": (partial(_share, most=1.0), "a probability above 0, at most 1, or nothing", "float64"),
+    "weight": (partial(_share, most=float_info.max), "a finite number above 0, or nothing", "float64"),
 }
 """The columns of the contract but the prompt: parser of a cell, what is expected, dtype."""
 
@@ -283,9 +294,10 @@ def _assemble(tables: list[Table]) -> History:
         **{name: first(name, agree=False) for name in ("task", "feature")},
         "split": first("split"),
         "timestamp": pd.DatetimeIndex(first("timestamp", agree=False)).as_unit("ns").tz_localize("UTC"),
+        "weight": first("weight"),
         "source": columns["source"][start],
     }
-    of_row = ("prompt_id", "model", "score", *_AMOUNTS, "usage_is_estimate", "source")
+    of_row = ("prompt_id", "model", "score", *_AMOUNTS, "propensity", "usage_is_estimate", "source")
     rows = {name: columns[name] for name in of_row}
     known = {*COLUMNS, "prompt", "messages", "source"}
     for name in dict.fromkeys(name for table in tables for name in table.columns if name not in known):

@@ -7,6 +7,7 @@ something has to be paid; then `cost_estimated` says so.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -34,7 +35,15 @@ TAGS = ("task", "feature", "split", "source")
 
 
 # Fields of shape (n, k).
-_PER_TIER = ("score", "passed", "cost_usd", "cost_estimated", "expected_cost_usd", "answer_seen")
+_PER_TIER = (
+    "score",
+    "passed",
+    "cost_usd",
+    "cost_estimated",
+    "expected_cost_usd",
+    "answer_seen",
+    "propensity",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +80,12 @@ class Outcomes:
     answer_seen : bool array (n, k), optional
         Where something of the answer itself was logged, its cost or its tokens, be they an estimate from its text.
         None where that is all of what is not `cost_estimated`.
+    propensity : float64 array (n, k), optional
+        The probability with which a log's tier was chosen for the prompt; NaN where none was logged. None where no row
+        has one.
+    representative : bool array (n,), optional
+        Where prompts were sampled with unequal weights: those that, taken alike, are a sample of the traffic. None where
+        all are.
     """
 
     ladder: Ladder
@@ -87,6 +102,8 @@ class Outcomes:
     dropped: dict[str, int]
     expected_cost_usd: NDArray[np.float64] | None = None
     answer_seen: NDArray[np.bool_] | None = None
+    propensity: NDArray[np.float64] | None = None
+    representative: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.prompt_ids)
@@ -98,8 +115,9 @@ class Outcomes:
 
     @property
     def complete(self) -> NDArray[np.bool_]:
-        """Whether every tier is observed, (n,)."""
-        return np.asarray(~np.isnan(self.passed).any(axis=1))
+        """Which rows figures and promises are about, (n,): every tier is observed, and they stand for the traffic."""
+        observed = ~np.isnan(self.passed).any(axis=1)
+        return np.asarray(observed if self.representative is None else observed & self.representative)
 
     def label(self) -> NDArray[np.int8]:
         """Return per prompt the index of the cheapest tier that passes, (n,). Pure.
@@ -127,7 +145,7 @@ class Outcomes:
             A mask of another length, or an index out of range.
         """
         index = np.arange(len(self))[np.asarray(rows, dtype=None if len(rows) else np.intp)]
-        arrays = ("prompt_ids", "groups", "timestamp", *_PER_TIER)
+        arrays = ("prompt_ids", "groups", "timestamp", "representative", *_PER_TIER)
         return replace(
             self,
             prompts=[self.prompts[i] for i in index],
@@ -190,6 +208,7 @@ def tabulate(history: History, ladder: Ladder, teaching: NDArray[np.bool_] | Non
         rows, chosen, ladder, np.where(np.isnan(n_input), counted, n_input), teaching
     )
     timestamp = prompts["timestamp"].dt.tz_convert(None).to_numpy()[kept]
+    propensity = _pick(rows["propensity"], chosen)
     return Outcomes(
         ladder=ladder,
         prompt_ids=prompts["prompt_id"].to_numpy(dtype=object)[kept],
@@ -204,6 +223,8 @@ def tabulate(history: History, ladder: Ladder, teaching: NDArray[np.bool_] | Non
         mean_output_tokens=mean_output,
         dropped=dropped,
         answer_seen=answer_seen,
+        propensity=None if np.isnan(propensity).all() else propensity,
+        representative=_representative(prompts.iloc[kept]),
     )
 
 
@@ -213,6 +234,25 @@ def strangers(history: History, ladder: Ladder) -> dict[str, int]:
     counts = history.rows["model"].value_counts(sort=False)
     found = {str(model): int(count) for model, count in counts.items() if model not in known}
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _representative(prompts: pd.DataFrame) -> NDArray[np.bool_] | None:
+    """Return which prompts of a weighted sample to keep so that each prompt of the traffic had the same chance, (n,).
+
+    A prompt that stands for w others is kept with probability w / max w. What is left is a plain sample, smaller, for
+    which exact bounds hold as they are; weighted ones would need others. Whether a prompt is kept depends on its id
+    alone, so it is the same in every fit and evaluation.
+    """
+    weight = prompts["weight"].to_numpy(dtype=np.float64)
+    weight = np.where(np.isnan(weight), 1.0, weight)
+    if (weight == weight[0]).all():
+        return None
+    digests = (
+        hashlib.blake2b(str(name).encode("utf-8", "surrogatepass"), digest_size=8, person=b"weight").digest()
+        for name in prompts["prompt_id"]
+    )
+    drawn = np.array([int.from_bytes(digest, "big") / 2.0**64 for digest in digests])
+    return np.asarray(drawn < weight / weight.max())
 
 
 def _choose(rows: pd.DataFrame, prompt_of: NDArray[np.intp], n: int, ladder: Ladder) -> NDArray[np.intp]:

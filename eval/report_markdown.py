@@ -262,7 +262,8 @@ def _data(document: dict[str, Any]) -> str:
     if data is not None:
         lines = [
             f"{count(data['prompts'])} prompts in {count(data['groups'])} groups, {count(data['outcomes'])} outcomes; "
-            f"{count(data['complete'])} prompts were answered by every tier."
+            f"{count(data['complete'])} prompts were answered by every tier"
+            f"{'' if data['representative'] is None else ' and stand for the traffic'}."
         ]
         if finite(data["non_monotone_share"]) is not None:
             lines.append(

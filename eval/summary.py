@@ -5,11 +5,13 @@ The rule: pure. `summarise` returns what JSON can hold, `render` prints that and
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.censored import describe
 from eval.outcomes import UNKNOWN, Outcomes
 
 __all__ = ["render", "summarise"]
@@ -26,6 +28,8 @@ def summarise(outcomes: Outcomes) -> dict[str, Any]:
     dict
         JSON-ready. Shares are of all prompts, but for `pass_rate` and `mean_score` (of the tier's observed
         prompts) and `non_monotone_share` (of the complete ones: a cheaper tier passes, the top tier fails).
+        `complete` counts prompts that figures are taken over, of which `representative` says more: how many prompts of
+        a weighted sample stand for the traffic, None where all do. `censored` is `eval.censored.describe`'s.
         None stands for the share of nothing. Costs are in USD per prompt, over all prompts.
     """
     n, label, ladder = len(outcomes), outcomes.label(), outcomes.ladder
@@ -48,6 +52,8 @@ def summarise(outcomes: Outcomes) -> dict[str, Any]:
         "prompts": n,
         "outcomes": int(observed.sum()),
         "complete": len(passed),
+        "representative": None if outcomes.representative is None else int(outcomes.representative.sum()),
+        "censored": describe(outcomes),
         "groups": len(set(outcomes.groups)),
         "sources": _counts(outcomes.tags["source"]),
         "split": _counts(outcomes.tags["split"]),
@@ -78,6 +84,12 @@ def render(summary: dict[str, Any]) -> str:
         f"a cheaper tier passes where the top one fails: {_percent(summary['non_monotone_share']).strip()} "
         f"of the {summary['complete']:,} prompts that every tier answered",
     ]
+    if summary["representative"] is not None:
+        lines.append(
+            f"a weighted sample: {summary['representative']:,} of its prompts, drawn by weight, stand for the traffic and judge"
+        )
+    if summary["censored"] is not None:
+        lines += ["", *(line for said in summary["censored"]["sentences"] for line in wrap(said, 100))]
     lines += [
         f"left out: {count:,} prompts ({reason})" for reason, count in summary["dropped"].items() if count
     ]

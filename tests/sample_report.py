@@ -217,7 +217,7 @@ def plausible() -> dict[str, Any]:
         "subject": {"name": "tierwise", "text": "the blend, fitted five times and judged on the fold left out"},
         "sampling": {"method": "group", "text": "Five folds by group: no user is in the part learned from and in the part judged.", "folds": 5, "seed": 0},
         "data": {
-            "prompts": 4512, "outcomes": 13411, "complete": 4368, "groups": 1391, "sources": {"gateway logs": 4100, "replay": 412}, "split": {"none": 4512},
+            "prompts": 4512, "outcomes": 13411, "complete": 4368, "representative": None, "censored": None, "groups": 1391, "sources": {"gateway logs": 4100, "replay": 412}, "split": {"none": 4512},
             "pass_score": 0.5,
             "tiers": [{"name": t["name"], "models": [t["model"]], "observed": 4512 - 40 * i, "pass_rate": t["pass_rate"], "mean_score": t["quality"],
                        "mean_cost_usd": t["cost_usd"], "cost_estimated_share": 0.12 * i, "cheapest_pass_share": (0.59, 0.17, 0.1)[i]} for i, t in enumerate(tiers)],

@@ -160,7 +160,9 @@ def cross_validate(
     return CrossValidation(margins, fold)
 
 
-def select(margins: dict[str, Floats], passed: NDArray[np.float32], cost_usd: Floats) -> Selection:
+def select(
+    margins: dict[str, Floats], passed: NDArray[np.float32], cost_usd: Floats, weight: Floats | None = None
+) -> Selection:
     """Weigh and calibrate members by what they said out of fold. Pure.
 
     Parameters
@@ -171,19 +173,23 @@ def select(margins: dict[str, Floats], passed: NDArray[np.float32], cost_usd: Fl
         1, 0, or NaN where unobserved.
     cost_usd : float64 (n, k)
         What each tier's answer cost.
+    weight : float64 (n, k), optional
+        How much each outcome counts; by default all alike.
     """
-    fits = [calibrate(z, passed) for z in margins.values()]
+    fits = [calibrate(z, passed, weight) for z in margins.values()]
     calibrated = [z * slope + offset for z, (slope, offset) in zip(margins.values(), fits, strict=True)]
     weights = weigh([sigmoid(z) for z in calibrated], passed, cost_usd.mean(axis=0))
     mean = np.tensordot(weights, np.stack(calibrated), 1)
-    slope, offset = calibrate(mean, passed)
+    slope, offset = calibrate(mean, passed, weight)
     z = mean * slope + offset
     believed = shrink(sigmoid(z), passed, cost_usd.mean(axis=0))
     # Differences are those from the mean of the tiers' log odds, less the tier's usual one.
     mix = believed * np.eye(z.shape[1]) + (1.0 - believed) / z.shape[1]
     usual = (1.0 - believed) * (z - z.mean(axis=1, keepdims=True)).mean(axis=0)
     drawn = z @ mix + usual
-    matched = [match(drawn[:, k], y) for k, y in enumerate(passed.T)]
+    matched = [
+        match(drawn[:, k], y, None if weight is None else weight[:, k]) for k, y in enumerate(passed.T)
+    ]
     moved = np.tensordot(weights, np.stack([own for _, own in fits]), 1) * slope + offset
     return Selection(
         {name: float(w) for name, w in zip(margins, weights, strict=True) if w > 0.0},
@@ -195,7 +201,11 @@ def select(margins: dict[str, Floats], passed: NDArray[np.float32], cost_usd: Fl
 
 
 def cross_fit(
-    validation: CrossValidation, passed: NDArray[np.float32], cost_usd: Floats, names: tuple[str, ...]
+    validation: CrossValidation,
+    passed: NDArray[np.float32],
+    cost_usd: Floats,
+    names: tuple[str, ...],
+    weight: Floats | None = None,
 ) -> Floats:
     """Return float64 (n, k) out-of-fold probabilities, given the margins. Pure.
 
@@ -205,14 +215,21 @@ def cross_fit(
     for i in range(int(validation.fold.max()) + 1):
         left = validation.fold == i
         kept = select(
-            {name: validation.margins[name][~left] for name in names}, passed[~left], cost_usd[~left]
+            {name: validation.margins[name][~left] for name in names},
+            passed[~left],
+            cost_usd[~left],
+            None if weight is None else weight[~left],
         )
         p[left] = kept.p_pass({name: validation.margins[name][left] for name in names})
     return p
 
 
 def judge(
-    validation: CrossValidation, passed: NDArray[np.float32], score: NDArray[np.float32], cost_usd: Floats
+    validation: CrossValidation,
+    passed: NDArray[np.float32],
+    score: NDArray[np.float32],
+    cost_usd: Floats,
+    weight: Floats | None = None,
 ) -> list[dict[str, Any]]:
     """Return what each member alone and all of them together are worth, out of fold. Pure.
 
@@ -222,6 +239,8 @@ def judge(
     ----------
     passed, score, cost_usd : (n, k)
         Outcomes of the training part; NaN where unobserved (cost never is).
+    weight : float64 (n, k), optional
+        As `select`'s.
 
     Returns
     -------
@@ -238,7 +257,7 @@ def judge(
     names = tuple(validation.margins)
     table: list[dict[str, Any]] = []
     for members in (*((name,) for name in names), names):
-        p = cross_fit(validation, passed, cost_usd, members)
+        p = cross_fit(validation, passed, cost_usd, members, weight)
         losses = np.array([_mean_log_loss(p[fold], passed[fold]) for fold in folds])
         curves = [router_curve(p[r], score[r], cost_usd[r]) for r in parts]
         gaps = np.array([gap_closed(curve, *ends) for curve, ends in zip(curves, bounds, strict=True)])
@@ -270,7 +289,8 @@ def score_blend(train: Design, test: Design, seed: int) -> Floats:
     """
     validation = cross_validate(train, seed)
     cost_usd = np.ones(train.passed.shape) if train.cost_usd is None else train.cost_usd
-    return fit_blend(train, select(validation.margins, train.passed, cost_usd), seed).p_pass(test)
+    selection = select(validation.margins, train.passed, cost_usd, train.weight)
+    return fit_blend(train, selection, seed).p_pass(test)
 
 
 def _standard_error(values: Floats) -> float:

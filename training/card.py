@@ -110,7 +110,21 @@ def _data(manifest: dict[str, Any]) -> str:
     return (
         f"## Data\n\n{files}\n\n{split['train']:,} prompts to learn from, {split['calibration']:,} to certify and "
         f"{split['test']:,} to judge; divided by group ({split['method']}), seed {split['seed']}."
+        f"{_caveats(data['summary'])}"
     )
+
+
+def _caveats(summary: dict[str, Any]) -> str:
+    """Return what the history does not say by itself, in paragraphs; nothing of most histories."""
+    said = []
+    if (kept := summary.get("representative")) is not None:
+        said.append(
+            f"A weighted sample: {kept:,} of its {summary['prompts']:,} prompts, drawn by weight, stand for the traffic, and only "
+            "they certify and judge."
+        )
+    if (censored := summary.get("censored")) is not None:
+        said.append(" ".join(censored["sentences"]))
+    return "".join(f"\n\n{paragraph}" for paragraph in said)
 
 
 def _model(manifest: dict[str, Any]) -> str:

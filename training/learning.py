@@ -124,8 +124,8 @@ def learn(material: Material, X: NDArray[np.float32], extractor: Extractor, prog
     names = members_for(learned)
     progress.step(f"cross-validating {len(names)} members on {len(train):,} prompts")
     validation = _cross_validate(learned, names, seed, progress)
-    selection = select(validation.margins, train.passed, train.cost_usd)
-    out_of_fold = cross_fit(validation, train.passed, train.cost_usd, names)
+    selection = select(validation.margins, train.passed, train.cost_usd, learned.weight)
+    out_of_fold = cross_fit(validation, train.passed, train.cost_usd, names, learned.weight)
 
     reference = best_tier(train)
     progress.step(f"fitting {' + '.join(selection.members)}")
@@ -143,7 +143,7 @@ def learn(material: Material, X: NDArray[np.float32], extractor: Extractor, prog
         novel_above=threshold(learned, seed),
         members=selection.members,
         weights=selection.weights,
-        candidates=judge(validation, train.passed, train.score, train.cost_usd),
+        candidates=judge(validation, train.passed, train.score, train.cost_usd, learned.weight),
     )
 
 

@@ -22,12 +22,19 @@ def log_odds(p: Floats) -> Floats:
     return np.log(p / (1.0 - p))
 
 
-def prior_margin(y: NDArray[np.float32]) -> float:
-    """Return the log odds of a pass, smoothed by one pass and one failure. Pure."""
-    return float(log_odds(np.asarray((y.sum(dtype=np.float64) + 1.0) / (len(y) + 2.0))))
+def prior_margin(y: NDArray[np.float32], weight: Floats | None = None) -> float:
+    """Return the log odds of a pass, smoothed by one pass and one failure. Pure; weights are 1 in the mean."""
+    passes = y.sum(dtype=np.float64) if weight is None else float(weight @ y)
+    return float(log_odds(np.asarray((passes + 1.0) / (len(y) + 2.0))))
 
 
-def fit_logistic(X: Any, y: NDArray[np.float32], c: float, solver: str = "lbfgs") -> tuple[Floats, float]:  # noqa: ANN401 - dense or sparse
+def fit_logistic(
+    X: Any,  # noqa: ANN401 - dense or sparse
+    y: NDArray[np.float32],
+    c: float,
+    solver: str = "lbfgs",
+    weight: Floats | None = None,
+) -> tuple[Floats, float]:
     """Return weights (width,) and bias of a logistic regression on the observed rows. Pure.
 
     Parameters
@@ -38,9 +45,12 @@ def fit_logistic(X: Any, y: NDArray[np.float32], c: float, solver: str = "lbfgs"
         are zero and the bias is the prior.
     c : float
         Inverse strength of the L2 penalty.
+    weight : float64 (n,), optional
+        How much each row counts, 1 in the mean of those observed; by default all alike.
     """
     seen = ~np.isnan(y)
+    own = None if weight is None else weight[seen]
     if len(np.unique(y[seen])) < 2 or not X.shape[1]:
-        return np.zeros(X.shape[1]), prior_margin(y[seen])
-    model = LogisticRegression(C=c, max_iter=1000, solver=solver).fit(X[seen], y[seen])
+        return np.zeros(X.shape[1]), prior_margin(y[seen], own)
+    model = LogisticRegression(C=c, max_iter=1000, solver=solver).fit(X[seen], y[seen], own)
     return model.coef_[0], float(model.intercept_[0])

@@ -88,14 +88,16 @@ class Trees:
         binned: dict[bytes, lgb.Dataset] = {}  # tiers observed on the same rows share their histograms' bins
         for k, y in enumerate(design.passed.T):
             seen = ~np.isnan(y)
+            known = design.weight_of(k)
+            weight = None if known is None else known[seen]
             if len(np.unique(y[seen])) < 2:
                 boosters.append(None)
-                prior[k] = prior_margin(y[seen])
+                prior[k] = prior_margin(y[seen], weight)
             else:
                 rows = seen.tobytes()
                 if rows not in binned:
                     binned = {rows: _bin(design.X[seen])}
-                boosters.append(_boost(binned[rows], y[seen], seed))
+                boosters.append(_boost(binned[rows], y[seen], weight, seed))
         return cls(tuple(boosters), prior)
 
     def margins(self, rows: Design) -> Floats:
@@ -136,7 +138,7 @@ class Linear:
         weights = np.zeros((design.X.shape[1], design.n_tiers))
         bias = np.zeros(design.n_tiers)
         for k, y in enumerate(design.passed.T):
-            w, b = fit_logistic(X, y, c)
+            w, b = fit_logistic(X, y, c, weight=design.weight_of(k))
             weights[columns, k] = w / spread
             bias[k] = b - (w / spread) @ mean
         return cls(weights, bias)
@@ -177,7 +179,10 @@ class Prototypes:
         """Cluster the embedding, then fit the regression on the soft assignments."""
         centers = find_prototypes(design, seed)
         assignments = _soft_assign(design.X, centers)
-        fitted = [fit_logistic(assignments, y, 1.0) for y in design.passed.T]
+        fitted = [
+            fit_logistic(assignments, y, 1.0, weight=design.weight_of(k))
+            for k, y in enumerate(design.passed.T)
+        ]
         return cls(centers, np.stack([w for w, _ in fitted], 1), np.array([b for _, b in fitted]))
 
     def margins(self, rows: Design) -> Floats:
@@ -244,6 +249,7 @@ def _bin(X: NDArray[np.float32]) -> lgb.Dataset:
     return lgb.Dataset(X, params=TREE_PARAMETERS).construct()
 
 
-def _boost(rows: lgb.Dataset, y: NDArray[np.float32], seed: int) -> lgb.Booster:
+def _boost(rows: lgb.Dataset, y: NDArray[np.float32], weight: Floats | None, seed: int) -> lgb.Booster:
     rows.set_label(y)
+    rows.set_weight(weight)
     return lgb.train({**TREE_PARAMETERS, "seed": seed}, rows, TREE_ROUNDS)

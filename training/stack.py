@@ -7,6 +7,8 @@ tiers predict the differences between outcomes: non-negative least squares, whic
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
@@ -29,13 +31,16 @@ def sigmoid(z: Floats) -> Floats:
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * z)))
 
 
-def calibrate(margin: Floats, passed: NDArray[np.float32]) -> tuple[Floats, Floats]:
+def calibrate(
+    margin: Floats, passed: NDArray[np.float32], weight: Floats | None = None
+) -> tuple[Floats, Floats]:
     """Return slope and offset per tier that make a margin a calibrated log odds. Pure.
 
     One slope for all tiers (a temperature), because a slope of its own per tier fits noise into exactly what
     decisions rest on, the differences between tiers (docs/LOG.md); an offset per tier, at which its mean
     probability is its pass rate. The slope stays positive and moderate, so that calibration never reverses or
-    explodes a ranking. A tier whose outcomes are all alike keeps its margin.
+    explodes a ranking. A tier whose outcomes are all alike keeps its margin. `weight`, (n, k), says how much each outcome
+    counts.
     """
     slope, offset = np.ones(margin.shape[1]), np.zeros(margin.shape[1])
     tiers = [k for k, y in enumerate(passed.T) if len(np.unique(y[~np.isnan(y)])) > 1]
@@ -45,26 +50,32 @@ def calibrate(margin: Floats, passed: NDArray[np.float32]) -> tuple[Floats, Floa
     y, z = passed[:, tiers][row, tier], margin[:, tiers][row, tier]
     indicators = np.eye(len(tiers))[tier]
     platt = LogisticRegression(C=100.0, fit_intercept=False, max_iter=1000)
-    slope[tiers] = np.clip(platt.fit(np.column_stack([z, indicators]), y).coef_[0, 0], *SLOPE_RANGE)
+    own = None if weight is None else weight[:, tiers][row, tier]
+    slope[tiers] = np.clip(platt.fit(np.column_stack([z, indicators]), y, own).coef_[0, 0], *SLOPE_RANGE)
     for k in tiers:
-        offset[k] = match(margin[:, k] * slope[k], passed[:, k])
+        offset[k] = match(margin[:, k] * slope[k], passed[:, k], None if weight is None else weight[:, k])
     return slope, offset
 
 
-def match(z: Floats, passed: NDArray[np.float32]) -> float:
+def match(z: Floats, passed: NDArray[np.float32], weight: Floats | None = None) -> float:
     """Return the offset at which a tier's mean probability is its pass rate, by bisection. Pure.
 
     Arguments are (n,); rows that were not observed do not count, and outcomes that are all alike need no offset.
     """
     seen = ~np.isnan(passed)
-    z, rate = z[seen], float(passed[seen].mean()) if seen.any() else 0.0
+    own = None if weight is None else weight[seen]
+    z, rate = z[seen], _mean(passed[seen], own) if seen.any() else 0.0
     if not 0.0 < rate < 1.0:
         return 0.0
     low, high = -30.0, 30.0
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if sigmoid(z + middle).mean() < rate else (low, middle)
+        low, high = (middle, high) if _mean(sigmoid(z + middle), own) < rate else (low, middle)
     return (low + high) / 2
+
+
+def _mean(values: NDArray[Any], weight: Floats | None) -> float:
+    return float(values.mean() if weight is None else np.average(values, weights=weight))
 
 
 def weigh(p: list[Floats], passed: NDArray[np.float32], cost_usd: Floats) -> Floats:

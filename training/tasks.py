@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from eval.design import Design
@@ -56,7 +57,8 @@ class Tasks:
     def fit(cls, design: Design, seed: int) -> Tasks:  # noqa: ARG003 - every member is fitted alike
         """Fit a linear discriminant on the tagged rows; without two tasks, every prompt is of one."""
         names = tasks_in(design)
-        prior = _rates(design.passed, np.full(design.n_tiers, 0.5), 2)
+        every = np.ones(len(design), np.bool_)
+        prior = _rates(design, every, np.full(design.n_tiers, 0.5), 2)
         width = design.X.shape[1]
         if len(names) < 2:
             return cls(np.zeros((width, 1)), np.zeros(1), prior[None])
@@ -72,7 +74,7 @@ class Tasks:
         if len(names) == 2:  # one column for two classes: the second against the first
             weights, bias = np.hstack([np.zeros_like(weights), weights]), np.append(0.0, bias)
         weights = weights / spread[:, None]
-        rates = np.stack([_rates(design.passed[task == i], prior, PRIOR_ROWS) for i in range(len(names))])
+        rates = np.stack([_rates(design, task == i, prior, PRIOR_ROWS) for i in range(len(names))])
         return cls(weights, bias - mean @ weights, rates)
 
     def margins(self, rows: Design) -> Floats:
@@ -95,7 +97,10 @@ class Tasks:
         total.multiply(graph.add("Log", mixed), np.vstack([transform, -transform]))
 
 
-def _rates(passed: np.ndarray, prior: Floats, weight: float) -> Floats:
-    """Return the pass rate per tier, drawn towards a prior as if by `weight` rows."""
-    seen = (~np.isnan(passed)).sum(0)
-    return np.asarray((np.nansum(passed, 0, dtype=np.float64) + weight * prior) / (seen + weight))
+def _rates(design: Design, rows: NDArray[np.bool_], prior: Floats, strength: float) -> Floats:
+    """Return the pass rate per tier on some rows, drawn towards a prior as if by `strength` rows."""
+    passed = design.passed[rows]
+    seen = ~np.isnan(passed)
+    counted = seen.sum(0) if design.weight is None else np.where(seen, design.weight[rows], 0.0).sum(0)
+    passes = passed if design.weight is None else passed * design.weight[rows]
+    return np.asarray((np.nansum(passes, 0, dtype=np.float64) + strength * prior) / (counted + strength))

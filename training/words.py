@@ -57,7 +57,7 @@ class Words:
         weighted = _weigh(counts, idf)[:, known]
         for k, y in enumerate(design.passed.T):
             # liblinear: ten times faster than lbfgs on rows as sparse as these.
-            w, bias[k] = fit_logistic(weighted, y, WORDS_C, solver="liblinear")
+            w, bias[k] = fit_logistic(weighted, y, WORDS_C, solver="liblinear", weight=design.weight_of(k))
             lexicon[known, 1 + k] = w * idf[known]
         return cls(lexicon, bias, design.X.shape[1])
 

@@ -247,7 +247,8 @@ def test_take_takes_the_same_rows_of_every_column(rows: Any, tmp_path: Path, ext
     base = outcomes_of(tmp_path, [{**row, "prompt": row["prompt"] or "a"} for row in ROWS])
     rng = np.random.default_rng(0)
     answer, seen = rng.random(base.passed.shape), rng.random(base.passed.shape) < 0.5
-    design = replace(design_of(base, extractor), answer_usd=answer, answer_seen=seen)
+    weight = rng.random(base.passed.shape)
+    design = replace(design_of(base, extractor), answer_usd=answer, answer_seen=seen, weight=weight)
     part = design.take(rows)
     index = np.arange(len(design))[rows]
     assert (len(index), design.dimension, 2) == (len(part), part.dimension, part.n_tiers)
@@ -262,10 +263,10 @@ def test_take_takes_the_same_rows_of_every_column(rows: Any, tmp_path: Path, ext
 
 
 def test_what_is_missing_stays_missing(outcomes: Outcomes, extractor: Extractor) -> None:
-    names = ("tokens", "tasks", "groups", "cost_usd", "answer_usd", "answer_seen")
+    names = ("tokens", "tasks", "groups", "cost_usd", "answer_usd", "answer_seen", "weight")
     bare = replace(design_of(outcomes, extractor), **dict.fromkeys(names))
     for part in (bare.take(np.array([0])), bare.blind()):
-        assert [None] * 6 == [getattr(part, name) for name in names]
+        assert [None] * 7 == [getattr(part, name) for name in names]
 
 
 def test_blind_hides_all_that_happened_and_keeps_the_rest(outcomes: Outcomes, extractor: Extractor) -> None:
@@ -279,10 +280,10 @@ def test_blind_hides_all_that_happened_and_keeps_the_rest(outcomes: Outcomes, ex
         shown, hidden = before[name], getattr(blind, name)
         assert (shown.shape, shown.dtype) == (hidden.shape, hidden.dtype)
         assert not np.shares_memory(shown, hidden)
-    assert (None, None, None) == (blind.cost_usd, blind.answer_usd, blind.answer_seen)
+    assert (None,) * 4 == (blind.cost_usd, blind.answer_usd, blind.answer_seen, blind.weight)
     # By name, so that a new column has to be put on one side or the other.
     kept = {"X", "dimension", "texts", "tokens", "tasks", "groups"}
-    assert {*kept, "passed", "label", "cost_usd", "answer_usd", "answer_seen"} == set(before)
+    assert {*kept, "passed", "label", "cost_usd", "answer_usd", "answer_seen", "weight"} == set(before)
     assert all(before[name] is getattr(blind, name) for name in kept)
     assert (len(design), design.n_tiers) == (len(blind), blind.n_tiers)
     # And the design itself is none the poorer.

@@ -53,7 +53,7 @@ def test_numbers(outcomes: Outcomes) -> None:
     expected = {
         "prompts": 4, "outcomes": 7, "complete": 3, "groups": 3, "sources": {"x": 3, "y": 1},
         "split": {"none": 1, "test": 1, "train": 2}, "pass_score": 0.5, "none_passed_share": 0.25,
-        "unknown_share": 0.25, "non_monotone_share": pytest.approx(1 / 3),
+        "unknown_share": 0.25, "non_monotone_share": pytest.approx(1 / 3), "representative": None, "censored": None,
         "dropped": {"blank prompt": 3, "no outcome on any tier": 0},
     }  # fmt: skip
     summary = summarise(outcomes)

@@ -58,6 +58,18 @@ def test_the_card_holds_every_section_and_the_figures(manifest: dict[str, Any]) 
         )
 
 
+def test_the_card_says_what_a_censored_or_weighted_history_is(manifest: dict[str, Any]) -> None:
+    plain = render_card(manifest)
+    summary = manifest["data"]["summary"]
+    assert (None, None) == (summary["censored"], summary["representative"])
+    summary |= {"representative": 123, "censored": {"sentences": ["Censored: one.", "Two."]}}
+    card = render_card(manifest)
+    assert_well_formed(card)
+    assert "\n\nCensored: one. Two.\n\n" in card
+    assert f"123 of its {summary['prompts']:,} prompts, drawn by weight, stand for the traffic" in card
+    assert plain == render_card(manifest | {"data": {**manifest["data"], "summary": {"prompts": 1}}})
+
+
 def test_the_card_names_each_member_and_its_weight(manifest: dict[str, Any]) -> None:
     card = render_card(manifest)
     for name, weight in manifest["model"]["weights"].items():
