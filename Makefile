@@ -19,7 +19,7 @@ endef
 
 # In variables, because call would split at their commas.
 DEMO_PACKAGES := -e '.[train]'
-DEV_PACKAGES := -e '.[serve,train,dev]'
+DEV_PACKAGES := -e '.[serve,train,label,dev]'
 EMBED_PACKAGES := '$(TORCH)' -e '.[embed]' 'pytest>=8.3'
 
 .PHONY: help demo test test-embed test-browser test-postgres test-pipeline check fix bench benchmark model clean
@@ -29,7 +29,7 @@ help:
 	@echo "make test        the whole test suite"
 	@echo "make test-browser  pages in headless Chromium, examples with node and curl (Debian: chromium chromium-driver nodejs curl)"
 	@echo "make test-postgres  a history in a real PostgreSQL (Debian: postgresql)"
-	@echo "make test-pipeline  the weekly pipeline, killed at each of its steps"
+	@echo "make test-pipeline  the weekly pipeline and collections, killed at each of their steps"
 	@echo "make test-embed  the tests of the distillation, with CPU torch"
 	@echo "make check       what CI checks, changing nothing"
 	@echo "make fix         format, and mend what can be mended"
@@ -94,6 +94,10 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m bench.certificate --data $(DATA)
 	$(BIN)/python -m bench.guard --data $(DATA)
 	$(BIN)/python -m bench.fit --data $(DATA) --sizes 10000 30000 100000
+	$(BIN)/python -m bench.censored
+	$(BIN)/python -m bench.collect
+	$(BIN)/python -m bench.grade
+	$(BIN)/python -m bench.duplicates
 	$(BIN)/python -m bench.retrain --sizes 6000 100000
 	$(BIN)/python -m bench.year
 

@@ -11,6 +11,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS: dict[str, Command] = {
     "report": ("eval.report", "train", "is a router worth it on this history? A verdict, with its figures"),
+    "labels": ("eval.labels", "train", "what the labels of a history are worth, and what more of them would"),
     "benchmark": ("eval.benchmark", "train", "every history of a folder, written to docs/BENCHMARKS.md"),
 }
 

@@ -10,6 +10,13 @@ from eval.command import Command, run_command
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS: dict[str, Command] = {
+    "import": (
+        "training.imports.command",
+        "label",
+        "from a log as tools export it to prompts and their answers",
+    ),
+    "collect": ("training.collect.command", "label", "run prompts on every tier, within a budget"),
+    "grade": ("training.grade.command", "label", "from answers to graded outcomes"),
     "fit": ("training.fit", "train", "from a history to an artefact"),
     "retrain": (
         "training.pipeline.retrain",

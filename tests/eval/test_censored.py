@@ -249,9 +249,10 @@ def test_who_stands_for_the_traffic_does_not_depend_on_the_order(tmp_path: Path)
     rows = [row(i, m, weight=weights[i]) for i in reversed(range(200)) for m in ("s", "b")]
     turned = tabulate(read_history(write(tmp_path, rows)), LADDER)
     assert turned.representative is not None
-    assert dict(zip(turned.prompt_ids, turned.representative, strict=True)).items() <= dict(
-        zip(whole.prompt_ids, whole.representative, strict=True)
-    ).items()
+    assert (
+        dict(zip(turned.prompt_ids, turned.representative, strict=True)).items()
+        <= dict(zip(whole.prompt_ids, whole.representative, strict=True)).items()
+    )
 
 
 def test_the_summary_says_how_many_stand_for_the_traffic(tmp_path: Path) -> None:

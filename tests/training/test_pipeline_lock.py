@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from router.errors import ConfigError
-from training.pipeline.lock import Locked, hold, user, who
+from training.lock import Locked, hold, user, who
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLDER = """
 import sys
 from pathlib import Path
-from training.pipeline.lock import hold
+from training.lock import hold
 with hold(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -107,7 +107,7 @@ def test_its_age_is_said(tmp_path: Path, minutes: int, age: str) -> None:
 def test_a_place_that_cannot_hold_a_lock(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
-        pytest.raises(ConfigError, match="file is not a folder; name one with --home"),
+        pytest.raises(ConfigError, match="file is not a folder; name another place with --home"),
         hold(tmp_path / "file" / "retrain.lock"),
     ):
         pass
@@ -117,6 +117,6 @@ def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> N
     def unknown() -> str:
         raise KeyError("getpwuid(): uid not found")
 
-    monkeypatch.setattr("training.pipeline.lock.getuser", unknown)
+    monkeypatch.setattr("training.lock.getuser", unknown)
     assert str(os.getuid()) == user()
     assert f"{os.getuid()}@{socket.gethostname()}" == who()

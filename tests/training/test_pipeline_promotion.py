@@ -19,8 +19,8 @@ import training.pipeline.promotion as promotion
 from router.artifact import read_manifest
 from router.errors import ArtifactError, ConfigError, RequestError
 from training.__main__ import main
+from training.lock import hold
 from training.pipeline.champions import predecessors, read_journal, terms
-from training.pipeline.lock import hold
 from training.pipeline.promotion import FOLDER_TAG, check_place, holds, promote, rollback, sync
 from training.pipeline.settings import Place
 from training.pipeline.tracking import CHAMPION, Tracking

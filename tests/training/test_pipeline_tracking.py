@@ -18,9 +18,9 @@ from homes import make_template, rename, renew_home, tracking_of
 
 from router.artifact import read_manifest, sha256_of
 from router.errors import ArtifactError, ConfigError
+from training.lock import user
 from training.pipeline.config import parse_settings
 from training.pipeline.faults import explain
-from training.pipeline.lock import user
 from training.pipeline.logbook import Logbook
 from training.pipeline.tracking import CHALLENGER, CHAMPION, MANIFEST_TAG, Tracking, TrackingError
 from training.pipeline.tracking_connection import open_client

@@ -2,7 +2,7 @@
 
 The alias is the truth. A move goes: fetch the artefact and open it, write the journal, move the alias, mark the entry,
 put the folder in place. Each is one step that happens or does not; a process killed in between leaves the champion as
-it was or as it was to be, and the next command mends the rest. Who calls holds the lock (`training.pipeline.lock`).
+it was or as it was to be, and the next command mends the rest. Who calls holds the lock (`training.lock`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 
 from router.artifact import MANIFEST_FILE, open_artifact, read_manifest, sha256_of
 from router.errors import ArtifactError, ConfigError, RequestError, RouterError
+from training.lock import hold, who
 from training.package import folder_itself, publish
 from training.pipeline.champions import Event, Kind, predecessors, read_journal
-from training.pipeline.lock import hold, who
 from training.pipeline.settings import Place
 from training.pipeline.tracking import CHAMPION, MANIFEST_TAG, Tracking, Version
 

@@ -24,6 +24,7 @@ from eval.progress import Progress
 from router.errors import ArtifactError, ConfigError, RouterError
 from router.tiers import Ladder
 from training.fit import open_embedding
+from training.lock import hold
 from training.material import read_ladder
 from training.pipeline import config
 from training.pipeline.fetching import FITTED_BY, INTENT, demoted_by, fetch_incumbent, moved_before
@@ -32,7 +33,6 @@ from training.pipeline.gate import Evidence, GateError, Verdict, decide
 from training.pipeline.judging import Findings, Judging, became_void
 from training.pipeline.key import data_digest, run_key
 from training.pipeline.ledger import Ledger, clear, run_folders, writing
-from training.pipeline.lock import hold
 from training.pipeline.logbook import DRY_RUN, RESULT, VERDICT, VERDICT_PAGE, Logbook, window_words
 from training.pipeline.promotion import champion_is, check_place, promote, sync
 from training.pipeline.record import render_verdict

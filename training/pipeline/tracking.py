@@ -18,8 +18,8 @@ from urllib.parse import unquote, urlsplit
 
 from router.artifact import MANIFEST_FILE, read_manifest, sha256_of
 from router.errors import ConfigError
+from training.lock import user
 from training.pipeline.faults import TrackingError
-from training.pipeline.lock import user
 from training.pipeline.tracking_connection import (
     TEXT_SIZE,
     as_default,

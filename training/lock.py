@@ -1,4 +1,4 @@
-"""One run at a time: a lock on a file of the home folder, which says who holds it.
+"""One run at a time: a lock on a file of the folder that a command works in, which says who holds it.
 
 The lock is the system's own (flock), not the file: it ends with the process that holds it, however that ends.
 """
@@ -28,8 +28,15 @@ class Locked(RouterError):  # noqa: N818 - a state, and no fault
 
 
 @contextmanager
-def hold(path: Path) -> Iterator[None]:
+def hold(path: Path, *, flag: str = "--home") -> Iterator[None]:
     """Hold the lock on a file, which is made if it is not there.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    flag : str
+        The option that decides where it is, for messages.
 
     Raises
     ------
@@ -44,11 +51,11 @@ def hold(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except (FileExistsError, NotADirectoryError):
-        raise ConfigError(f"home {path.parent} is not a folder; name one with --home") from None
+        raise ConfigError(f"{path.parent} is not a folder; name another place with {flag}") from None
     except OSError as error:
         raise RouterError(
             f"{path}: the lock cannot be opened ({error.strerror}); check that its folder may be written, or name "
-            "another --home"
+            f"another place with {flag}"
         ) from error
     try:
         try:
@@ -57,7 +64,7 @@ def hold(path: Path) -> Iterator[None]:
             raise Locked(_describe(path)) from None
         except OSError as error:
             raise RouterError(
-                f"{path}: cannot be locked ({error.strerror}); put --home on a file system with locks"
+                f"{path}: cannot be locked ({error.strerror}); put {flag} on a file system with locks"
             ) from error
         _write(handle, path, _holder())
         try:

@@ -1,0 +1,1 @@
+"""Judges: grading by a model that was asked, and how far it can be believed."""

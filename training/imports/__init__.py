@@ -1,0 +1,1 @@
+"""From a log, as a tool exports it, to a history without scores: the command `import`."""
