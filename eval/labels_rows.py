@@ -21,12 +21,10 @@ from eval.table import bad, is_missing, shown
 from router.errors import ConfigError
 from router.tiers import Ladder
 
-__all__ = ["GRADABLE", "Grades", "Labels", "read_labels"]
+__all__ = ["Grades", "Labels", "read_labels"]
 
 Floats = NDArray[np.float64]
 
-GRADABLE = ("answered", "tool_call")
-"""Statuses of an answer that can be graded (`training.calls.status`, which eval does not import); none is taken for one."""
 _LONGEST_WHY = 40
 
 

@@ -19,9 +19,10 @@ from scipy.stats import binom
 from eval.agreement import kappa
 from eval.bounds import rate_bounds
 from eval.labels_monotone import MOST_IDS
-from eval.labels_rows import GRADABLE, Grades, Labels
+from eval.labels_rows import Grades, Labels
 from eval.labels_shares import FEW
 from eval.labels_slices import OTHER, Slice
+from eval.status import GRADABLE
 
 __all__ = ["find_suspects"]
 

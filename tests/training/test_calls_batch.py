@@ -19,6 +19,7 @@ from served import wait_until
 from standin import Standin, standin
 
 from eval.progress import Progress
+from eval.status import Status
 from router.errors import ConfigError, RouterError
 from training.calls.answer import Answer
 from training.calls.batch import BatchLimits, run_batches
@@ -28,7 +29,6 @@ from training.calls.engine import run_calls
 from training.calls.journal import Journal
 from training.calls.outcome import EndpointClosed, Interrupted
 from training.calls.records import Intent
-from training.calls.status import Status
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ from batched import ONE, endpoints_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eval.status import Status
 from training.calls import batch_results
 from training.calls.batch_results import is_cut, judge_missing, judge_rejected, read_results
 from training.calls.records import Answered, Void
-from training.calls.status import Status
 
 ENDPOINT = endpoints_of("http://127.0.0.1:1/v1", ONE)["small"]
 KEYS = ("a", "b", "c", "d")

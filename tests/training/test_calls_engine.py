@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from standin import standin
 
+from eval.status import Status
 from router.errors import ConfigError
 from training.calls import retries
 from training.calls.budget import most_usd, picos
@@ -23,7 +24,6 @@ from training.calls.call import Unit
 from training.calls.engine import EndpointClosed
 from training.calls.journal import Journal
 from training.calls.records import Intent
-from training.calls.status import Status
 
 ONE = ("small",)
 

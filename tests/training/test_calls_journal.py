@@ -16,12 +16,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from eval.status import AGAIN, Status
 from router.errors import RouterError
 from training.calls.answer import Answer
 from training.calls.journal import JOURNAL_FILE, LOCK_FILE, Journal
 from training.calls.journal_file import RESERVE_FILE
 from training.calls.records import Answered, Intent, Own, Record, Void, read_record, write_record
-from training.calls.status import AGAIN, Status
 from training.lock import Locked
 
 TEXT = "Été \U0001f600 \u0000 \n"

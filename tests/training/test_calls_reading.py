@@ -12,6 +12,7 @@ from calling import LADDER, completion
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eval.status import AGAIN, FINAL, GRADABLE, Status
 from router.tiers import LongContext, Tier
 from training.calls.answer import Answer
 from training.calls.budget import Budget, input_bound, most_usd, picos, usd
@@ -20,7 +21,6 @@ from training.calls.endpoints import Endpoint
 from training.calls.limits import Pace
 from training.calls.reading import read_completion, read_failure
 from training.calls.retries import LONGEST_WAIT_S, backoff_s, retry_after_s, worth_another
-from training.calls.status import AGAIN, FINAL, GRADABLE, Status
 
 SMALL = Endpoint("small", LADDER.tiers[0], max_output_tokens=50)
 ASKED = ({"role": "user", "content": "x" * 41},)

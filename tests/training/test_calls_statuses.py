@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from standin import standin
 
-from training.calls.status import FINAL, GRADABLE, Status
+from eval.status import FINAL, GRADABLE, Status
 
 ONE = ("small",)
 KINDS = {

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from eval.history import read_history
+from eval.status import GRADABLE, Status
 from training.__main__ import main
-from training.calls.status import GRADABLE, Status
 from training.grade import grading
 from training.grade.grades import Row
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from judged import judge
 
+from eval.status import FINAL, Status
 from router.errors import ConfigError
 from training.calls.answer import Answer
-from training.calls.status import FINAL, Status
 from training.grade.grades import Why
 from training.grade.judges.config import Judge, Pairwise
 from training.grade.judges.human import HumanGrades

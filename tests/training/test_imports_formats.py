@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import ROOT
 
+from eval.status import Status
 from router.errors import ConfigError
 from router.prompt import read_prompt
-from training.calls.status import Status
 from training.imports.answered import read_answer, served_model
 from training.imports.asked import chat_from_anthropic, chat_from_openai
 from training.imports.chat import as_messages, canonical, plain_text

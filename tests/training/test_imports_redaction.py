@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eval.status import Status
 from router.errors import ConfigError, RouterError
-from training.calls.status import Status
 from training.imports.logged import LoggedCall
 from training.imports.redaction import Redactor, builtin, load_hook
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from training.calls.status import Status
+from eval.status import Status
 
 __all__ = ["Answer"]
 

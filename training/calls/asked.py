@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from openai import AsyncOpenAI
 
+from eval.status import AGAIN, Status
 from training.calls.answer import Answer
 from training.calls.endpoints import Endpoint, shown_host
 from training.calls.limits import Pace
 from training.calls.retries import OUT_OF_CREDIT
-from training.calls.status import AGAIN, Status
 
 __all__ = ["Asked"]
 

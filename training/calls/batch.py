@@ -18,6 +18,7 @@ from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 from eval.progress import Progress
+from eval.status import Status
 from router.errors import RouterError
 from training.calls.answer import Answer
 from training.calls.batch_ledger import open_orders
@@ -30,7 +31,6 @@ from training.calls.endpoints import Endpoint, read_keys
 from training.calls.engine import run_calls
 from training.calls.journal import Journal
 from training.calls.outcome import CallsSummary, EndpointClosed, Interrupted
-from training.calls.status import Status
 from training.calls.ticker import Ticker
 
 __all__ = ["BatchLimits", "Pace", "run_batches"]

@@ -16,13 +16,13 @@ from typing import NamedTuple, TypeVar
 from openai import APIConnectionError, APIStatusError, DefaultHttpxClient, OpenAI
 from openai.types import Batch
 
+from eval.status import Status
 from router.errors import RouterError
 from training.calls.answer import Answer
 from training.calls.batch_spool import URL
 from training.calls.endpoints import Endpoint, shown_host
 from training.calls.reading import read_failure
 from training.calls.retries import backoff_s, retry_after_s, worth_another
-from training.calls.status import Status
 
 __all__ = ["Provider", "Refused", "Seen", "Stopping", "Unreached"]
 

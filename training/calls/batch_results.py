@@ -15,12 +15,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from eval.status import Status
 from training.calls.answer import Answer
 from training.calls.batch_spool import BATCH_PRICE, read_messages
 from training.calls.endpoints import Endpoint
 from training.calls.reading import read_completion, read_failure, read_request_id
 from training.calls.records import Answered, Void
-from training.calls.status import Status
 
 __all__ = ["NOT_DONE", "is_cut", "judge_gone", "judge_missing", "judge_rejected", "read_results"]
 

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from eval.progress import Progress
+from eval.status import Status
 from training.calls.answer import Answer
 from training.calls.batch_ledger import Order, ended, keys_of, prepared, submitted, uploaded
 from training.calls.batch_provider import Provider, Refused, Seen, Stopping, Unreached
@@ -33,7 +34,6 @@ from training.calls.call import Call, Unit
 from training.calls.endpoints import Endpoint
 from training.calls.journal import Journal
 from training.calls.records import Answered, Intent, Own, Void
-from training.calls.status import Status
 
 __all__ = ["Sender"]
 

@@ -18,12 +18,12 @@ import aiohttp
 import httpx2
 from openai import APIConnectionError, APIStatusError, AsyncOpenAI, DefaultAioHttpClient
 
+from eval.status import Status
 from training.calls.answer import Answer
 from training.calls.call import Call
 from training.calls.endpoints import Endpoint
 from training.calls.reading import read_completion, read_failure, read_request_id
 from training.calls.retries import retry_after_s
-from training.calls.status import Status
 
 __all__ = ["Attempt", "body_of", "open_client", "send"]
 

@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 from eval.progress import Progress
+from eval.status import AGAIN, Status
 from router.errors import ConfigError
 from router.tiers import CHARS_PER_TOKEN
 from training.calls.answer import Answer
@@ -31,7 +32,6 @@ from training.calls.reading import input_chars
 from training.calls.records import Answered, Intent
 from training.calls.retries import backoff_s, may_be_billed, worth_another
 from training.calls.signals import caught
-from training.calls.status import AGAIN, Status
 from training.calls.ticker import Ticker
 
 __all__ = ["MOST_AT_ONCE", "CallsSummary", "EndpointClosed", "Interrupted", "run_calls"]

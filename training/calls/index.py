@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from training.calls.status import Status
+from eval.status import Status
 
 __all__ = ["Index"]
 

@@ -15,13 +15,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from eval.status import AGAIN, Status
 from router.errors import RouterError
 from training.calls.answer import Answer
 from training.calls.budget import picos, usd
 from training.calls.index import Index
 from training.calls.journal_file import JournalFile
 from training.calls.records import Answered, Intent, Own, Record, read_record, write_record
-from training.calls.status import AGAIN, Status
 from training.lock import hold
 
 __all__ = ["JOURNAL_FILE", "LOCK_FILE", "Journal"]

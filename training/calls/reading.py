@@ -12,11 +12,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from eval.status import Status
 from router.tiers import CHARS_PER_TOKEN, MAX_TOKENS
 from training.calls.answer import Answer
 from training.calls.budget import most_usd
 from training.calls.endpoints import Endpoint
-from training.calls.status import Status
 
 __all__ = ["input_chars", "read_completion", "read_failure", "read_request_id"]
 

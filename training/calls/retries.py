@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from eval.status import Status
 from training.calls.answer import Answer
-from training.calls.status import Status
 
 __all__ = ["LONGEST_WAIT_S", "OUT_OF_CREDIT", "backoff_s", "may_be_billed", "retry_after_s", "worth_another"]
 

@@ -12,11 +12,11 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.status import Status
 from router.tiers import CHARS_PER_TOKEN
 from training.calls.answer import Answer
 from training.calls.budget import most_usd
 from training.calls.journal import Journal
-from training.calls.status import Status
 from training.collect.plan import Plan
 
 __all__ = ["BATCH_SHARE", "COVERED", "OUTPUT_TOKENS", "Bill", "draw_up", "render_bill", "usd"]

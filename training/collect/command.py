@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.progress import Progress
+from eval.status import AGAIN, FINAL, Status
 from router.errors import ConfigError, RouterError
 from router.tiers import read_tiers
 from training.calls.batch import run_batches
@@ -26,7 +27,6 @@ from training.calls.endpoints import read_endpoints, read_keys
 from training.calls.engine import run_calls
 from training.calls.journal import Journal
 from training.calls.outcome import CallsSummary, EndpointClosed, Interrupted
-from training.calls.status import AGAIN, FINAL, Status
 from training.collect.bill import Bill, draw_up, render_bill, usd
 from training.collect.choosing import Choice, choose, extend, keep, order_prompts
 from training.collect.existing import read_existing

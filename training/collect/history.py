@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from eval.status import GRADABLE, Status
 from training.calls.answer import Answer
 from training.calls.journal import Journal
-from training.calls.status import GRADABLE, Status
 from training.collect.choosing import Choice
 from training.collect.existing import Existing
 from training.collect.letters import LETTERS_FILE, Letter, describe_letter, open_letters

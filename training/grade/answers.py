@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eval.history import COLUMNS
+from eval.status import GRADABLE, Status
 from eval.table import Table, bad, is_missing, read_table, shown
 from router.errors import ConfigError
 from router.tiers import Ladder
-from training.calls.status import GRADABLE, Status
 from training.collect.sinks import type_of
 from training.grade.grades import Row
 from training.grade.references import cell_text

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from training.calls.status import Status
+from eval.status import Status
 from training.imports.chat import as_text, calls_as_json, tool_call
 from training.imports.outcome import error_of, status_of_answer
 from training.imports.values import amount, count, first, instant, mapping, word

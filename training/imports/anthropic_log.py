@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from training.calls.status import Status
+from eval.status import Status
 from training.imports.answered import Answered, read_answer
 from training.imports.asked import chat_from_anthropic
 from training.imports.logged import BadRecord, LeftOut, LoggedCall, Record

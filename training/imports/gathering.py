@@ -18,8 +18,8 @@ from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any
 
+from eval.status import GRADABLE
 from router.errors import RouterError
-from training.calls.status import GRADABLE
 from training.imports.chat import canonical, plain_text
 from training.imports.logged import LoggedCall
 from training.imports.near import Runs

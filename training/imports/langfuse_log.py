@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from training.calls.status import Status
+from eval.status import Status
 from training.imports.answered import Answered, read_answer
 from training.imports.chat import as_messages, as_text
 from training.imports.held import Held

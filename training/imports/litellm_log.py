@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from training.calls.status import Status
+from eval.status import Status
 from training.imports.answered import Answered, read_answer
 from training.imports.asked import read_request
 from training.imports.chat import as_messages, canonical

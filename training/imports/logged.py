@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from training.calls.status import Status
+from eval.status import Status
 
 __all__ = ["BadRecord", "LeftOut", "LoggedCall", "Record"]
 

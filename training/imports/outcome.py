@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from training.calls.status import Status
+from eval.status import Status
 from training.imports.values import count, mapping
 
 __all__ = ["error_of", "status_of_answer", "status_of_error"]

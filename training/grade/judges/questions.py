@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from eval.status import Status
 from eval.table import is_missing
 from training.calls.answer import Answer
 from training.calls.call import Call, call_key
-from training.calls.status import Status
 from training.grade.grades import PASSED, Grade, Row, Why
 from training.grade.judges.config import Asking, Judge, Pairwise
 from training.grade.judges.prompt import Asked, ask_absolute, ask_pairwise, question_text, reference_text

@@ -1,4 +1,4 @@
-"""What became of a call: one closed set of words. Pure."""
+"""What became of a call, as the column `status` of a history says it: one closed set of words. Pure."""
 
 from __future__ import annotations
 
