@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.labels_rows import GRADABLE, Labels
+from eval.labels_rows import Labels
 from eval.outcomes import strangers
+from eval.status import GRADABLE
 
 __all__ = ["count_labels", "count_usd"]
 
