@@ -70,7 +70,7 @@ test-postgres: $(VENV)/.dev
 	$(BIN)/python -m pytest -m postgres tests/training
 
 test-pipeline: $(VENV)/.dev
-	$(BIN)/python -m pytest -m pipeline -n auto tests/training
+	$(BIN)/python -m pytest -m pipeline -n auto tests/training tests/examples
 
 test-embed: $(EMBED_VENV)/.ready
 	@# Cut off from tests/conftest.py, whose fixtures need what this environment does not have.
