@@ -8,6 +8,7 @@ one prompt: a promise is about a cheap tier that fails where the reference passe
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from eval.bounds import groups_needed, upper_bound
 from eval.outcomes import Outcomes
 from eval.split import CALIBRATION_SHARE, TEST_SHARE
+from router.prompt import read_prompt
+from router.tiers import CHARS_PER_TOKEN, Ladder, Tier
 
 __all__ = ["MOST_WEIGHT", "describe", "effective_size", "outcome_weights", "prompts_needed"]
 
@@ -69,59 +72,78 @@ def prompts_needed(alpha: float = _PROMISE, delta: float = _DELTA, observed: flo
     """
     n = groups_needed(alpha, delta)
     while upper_bound(np.floor(observed * n), n, delta) > alpha:
-        n = int(np.ceil(1.02 * n))
-    return int(np.ceil(n / min(CALIBRATION_SHARE, TEST_SHARE)))
+        n = ceil(1.02 * n)
+    return ceil(n / min(CALIBRATION_SHARE, TEST_SHARE))
 
 
-def describe(outcomes: Outcomes) -> dict[str, Any] | None:
+def describe(outcomes: Outcomes, ladder: Ladder | None = None) -> dict[str, Any] | None:
     """Say what a history in which tiers went untried teaches, what it does not, and what would mend that. Pure.
+
+    Parameters
+    ----------
+    ladder : Ladder or None
+        All tiers that there are, where `outcomes` leaves out those without any outcome.
 
     Returns
     -------
     dict or None
         JSON-ready; None where every tier was tried on half of the prompts or more. `prompts`, `complete`, `tiers` (per
         tier: `observed`, `pass_rate`, `weighted_pass_rate` and `effective` where propensities are known, `cut`), `propensity`
-        ("none", "some", "all"), `exploration` (`prompts`, `calls`, `usd`, `promise`) and `sentences`, for people.
+        ("none", "some", "all"), `exploration` (`promise`; `sample`, the prompts to draw, some of which are whole already;
+        `prompts`, those that are not; `calls` and `usd` for what they lack; `prompts_at_least`, the whole prompts that do
+        where nothing goes wrong) and `sentences`, for people.
     """
-    observed = ~np.isnan(outcomes.passed)
+    names = (ladder or outcomes.ladder).names
+    known = [names.index(name) for name in outcomes.ladder.names]
+    observed = np.zeros((len(outcomes), len(names)), np.bool_)
+    observed[:, known] = ~np.isnan(outcomes.passed)
     whole: NDArray[np.bool_] = np.asarray(observed.all(axis=1))
     if not len(whole) or whole.mean() >= CENSORED_BELOW:
         return None
-    weight = outcome_weights(outcomes)
-    tiers = [_tier(outcomes, observed, weight, k) for k in range(len(outcomes.ladder))]
-    known = "none" if weight is None else "all" if _all_logged(outcomes, observed, whole) else "some"
-    n, k = observed.shape
-    least, likely = prompts_needed(), prompts_needed(observed=_PROMISE / 2)
-    have = int(whole.sum())
-    missing = float((~observed[~whole]).sum(axis=1).mean())
-    price = float(
-        np.where(observed, np.nan, outcomes.cost_usd)[~whole].sum(axis=1, where=~observed[~whole]).mean()
+    cost_usd = np.tile(
+        [_price(outcomes, tier) for tier in (ladder or outcomes.ladder).tiers], (len(whole), 1)
     )
+    cost_usd[:, known] = outcomes.cost_usd
+    weight = outcome_weights(outcomes)
+    of_tiers = {name: _tier(outcomes, weight, k) for k, name in enumerate(outcomes.ladder.names)}
+    tiers = [of_tiers.get(name) or {"name": name, "observed": 0, "pass_rate": None} for name in names]
+    logged = "none" if weight is None else "all" if _all_logged(outcomes, whole) else "some"
+    n, have = len(whole), int(whole.sum())
+    missing = ~observed[~whole]
+    per_group = n / len(np.unique(outcomes.groups.astype(str)))
+    least, likely = (ceil(per_group * prompts_needed(observed=rate)) for rate in (0.0, _PROMISE / 2))
     wanted = max(likely - have, 0)
     exploration = {
         "promise": _PROMISE,
-        "prompts_at_least": max(least - have, 0),
+        "prompts_at_least": least,
+        "sample": ceil(wanted * n / (n - have)),
         "prompts": wanted,
-        "calls": round(wanted * missing),
-        "usd": wanted * price,
+        "calls": round(wanted * float(missing.sum(axis=1).mean())),
+        "usd": wanted * float((cost_usd[~whole] * missing).sum(axis=1).mean()),
     }
     return {
         "prompts": n,
         "complete": have,
-        "propensity": known,
+        "propensity": logged,
         "tiers": tiers,
         "exploration": exploration,
-        "sentences": _sentences(n, k, have, known, tiers, exploration),
+        "sentences": _sentences(n, have, logged, tiers, exploration),
     }
 
 
-def _all_logged(outcomes: Outcomes, observed: NDArray[np.bool_], whole: NDArray[np.bool_]) -> bool:
+def _price(outcomes: Outcomes, tier: Tier) -> float:
+    """Return what an answer of a tier is expected to cost, by the lengths of these prompts and of other tiers' answers."""
+    characters = np.mean([read_prompt(prompt).n_chars for prompt in outcomes.prompts])
+    return tier.cost_usd(float(characters) / CHARS_PER_TOKEN, float(np.mean(outcomes.mean_output_tokens)))
+
+
+def _all_logged(outcomes: Outcomes, whole: NDArray[np.bool_]) -> bool:
     assert outcomes.propensity is not None, "asked where some are known"  # noqa: S101
-    return not np.isnan(outcomes.propensity[observed & ~whole[:, None]]).any()
+    return not np.isnan(outcomes.propensity[~np.isnan(outcomes.passed) & ~whole[:, None]]).any()
 
 
-def _tier(outcomes: Outcomes, observed: NDArray[np.bool_], weight: Floats | None, k: int) -> dict[str, Any]:
-    seen = observed[:, k]
+def _tier(outcomes: Outcomes, weight: Floats | None, k: int) -> dict[str, Any]:
+    seen = ~np.isnan(outcomes.passed[:, k])
     passed = outcomes.passed[seen, k].astype(np.float64)
     found: dict[str, Any] = {
         "name": outcomes.ladder.names[k],
@@ -142,10 +164,10 @@ def _tier(outcomes: Outcomes, observed: NDArray[np.bool_], weight: Floats | None
 
 
 def _sentences(
-    n: int, k: int, have: int, known: str, tiers: list[dict[str, Any]], exploration: dict[str, Any]
+    n: int, have: int, known: str, tiers: list[dict[str, Any]], exploration: dict[str, Any]
 ) -> list[str]:
     said = [
-        f"Censored: of {n:,} prompts {have:,} {'has' if have == 1 else 'have'} an outcome on all {k} tiers; on the others, "
+        f"Censored: of {n:,} prompts {have:,} {'has' if have == 1 else 'have'} an outcome on all {len(tiers)} tiers; on the others, "
         "tiers that did not serve are unknown, and no label is invented for them."
     ]
     if known == "none":
@@ -156,8 +178,8 @@ def _sentences(
         )
     else:
         counts = "; ".join(
-            f"{tier['name']}: {tier['observed']:,} outcomes worth {tier['effective']:,.0f}, {100 * tier['pass_rate']:.1f} % "
-            f"pass as logged and {100 * tier['weighted_pass_rate']:.1f} % over the traffic"
+            f"{tier['name']}: {tier['observed']:,} outcomes worth {tier['effective']:,.0f}, {100 * tier['pass_rate']:.1f}% "
+            f"pass as logged and {100 * tier['weighted_pass_rate']:.1f}% over the traffic"
             for tier in tiers
             if "effective" in tier
         )
@@ -165,20 +187,23 @@ def _sentences(
         said.append(f"Outcomes count by the inverse of their propensity{some}. {counts}.")
         cut = [tier for tier in tiers if tier.get("cut", 0.0) > 0]
         if cut:
-            named = ", ".join(f"{tier['name']} {100 * tier['cut']:.1f} %" for tier in cut)
+            named = ", ".join(f"{tier['name']} {100 * tier['cut']:.1f}%" for tier in cut)
             said.append(
                 f"Propensities below {1 / MOST_WEIGHT:g} count as that ({named}), which leaves some bias."
             )
+    promise = f"no promise beyond what the {have:,} whole prompts support" if have else "no promise"
     said.append(
         "What cannot be learned from it, however long it is: how often a cheaper tier fails where the reference passes, "
-        "because that takes both on one prompt. So there are no cost-quality figures, no verdict and no promise beyond what the "
-        f"{have:,} whole prompts support."
+        f"because that takes both on one prompt. So there are no cost-quality figures, no verdict and {promise}."
     )
     if exploration["prompts"]:
+        least, sample = exploration["prompts_at_least"], exploration["sample"]
+        fewer = f"; if none does, {least:,} whole prompts are enough" if least > have else ""
+        short = f" That is more than the {n:,} prompts of this log: log more first." if sample > n else ""
         said.append(
-            f"What would mend it: {exploration['prompts']:,} prompts drawn at random and graded on every tier "
-            f"({exploration['calls']:,} calls, about ${exploration['usd']:.2f}) for a promise of {100 * _PROMISE:g} % if "
-            f"{50 * _PROMISE:g} % go wrong, {exploration['prompts_at_least']:,} if none does: python -m training collect --sample "
-            f"{exploration['prompts']}."
+            f"What would mend it: {exploration['prompts']:,} more prompts, drawn at random, with an outcome on every tier "
+            f"({exploration['calls']:,} calls, about ${exploration['usd']:.2f} and their grading), for a promise of "
+            f"{100 * _PROMISE:g}% if {50 * _PROMISE:g}% go wrong{fewer}: python -m training collect --keep-answers "
+            f"--sample {sample}.{short}"
         )
     return said

@@ -83,13 +83,13 @@ def count_usd(labels: Labels) -> dict[str, Any]:
     -------
     dict
         JSON-ready: `collection_usd`, `grading_usd` (None where unknown), `total_usd`, `logged_share` (of labels with a logged cost; the
-        others count at what `eval.outcomes` estimates), `per_label_usd`, `per_prompt_usd`, `whole_prompt_usd` (an answer of each tier
-        and their grading: what one more prompt costs) and `tiers`.
+        others count at what `eval.outcomes` estimates), `per_label_usd`, `per_prompt_usd`, `whole_prompt_usd` (a call of each tier
+        and its grading, what fails among the rest: what one more prompt costs) and `tiers`.
     """
     rows, labelled = labels.history.rows, labels.labelled
     logged = rows["cost_usd"].to_numpy(np.float64)
     cost = np.where(np.isnan(logged), _estimates(labels), logged)
-    on_tier = labels.tier >= 0
+    on_tier = rows["model"].isin([model for tier in labels.ladder.tiers for model in tier.models]).to_numpy()
     known = ~np.isnan(labels.grading_usd)
     grading = float(labels.grading_usd[on_tier & known].sum()) if known.any() else None
     spent = float(np.nansum(cost[on_tier]))
@@ -99,9 +99,9 @@ def count_usd(labels: Labels) -> dict[str, Any]:
         own = labels.tier == k
         collection = float(np.nansum(cost[own]))
         judged = float(labels.grading_usd[own & known].sum()) if known.any() else None
-        number = int((own & labelled).sum())
-        each = (collection + (judged or 0.0)) / number
-        whole += each
+        both = collection + (judged or 0.0)
+        whole += both / int(own.sum())
+        each = both / int((own & labelled).sum())
         tiers.append(
             {"tier": name, "collection_usd": collection, "grading_usd": judged, "per_label_usd": each}
         )

@@ -65,7 +65,7 @@ def describe_labels(labels: Labels, slices: Sequence[str] | None = None, seed: i
         "suspects": find_suspects(labels, parts),
         "noise": measure_noise(labels, best_tier(labels.outcomes)),
         "more": price_more(labels, usd["whole_prompt_usd"], seed),
-        "censored": describe(labels.outcomes),
+        "censored": describe(labels.outcomes, labels.ladder),
     }
     document["word"] = _word(document)
     return document | {

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from eval.bounds import groups_needed, upper_bound
@@ -33,7 +34,7 @@ def price_more(labels: Labels, usd_per_prompt: float, seed: int = 0) -> dict[str
     Parameters
     ----------
     usd_per_prompt : float
-        An answer of each tier and its grading.
+        A call of each tier and its grading.
 
     Returns
     -------
@@ -41,7 +42,7 @@ def price_more(labels: Labels, usd_per_prompt: float, seed: int = 0) -> dict[str
         JSON-ready: `reference`; `groups`, calibration groups now (those of `eval.split.split_rows` that every tier has a label on);
         `prompts`, all of the history that count for promises; `delta`; `why`, a sentence where nothing can be said, else None;
         `tiers`, per cheaper tier `tier`, `regret` (`eval.labels_shares.share` over groups) and `needed` (groups by promise, None out of
-        reach at the rate seen); `steps`, per multiple of the labels `multiple`, `groups`, `prompts` (in all), `more_prompts`, `usd`, `zero`
+        reach at the rate seen); `steps`, per multiple of the labels `multiple`, `groups`, `prompts` (asked on every tier), `more_prompts`, `usd`, `zero`
         (least promise with no failure at all), `bounds` (per tier: `tier`, `bound`, `promise`: the least of the certificate's grid at or
         above, None beyond it, and `low`, `high`, the bound at the ends of the rate's interval); `curve`, the same bounds at more points.
     """
@@ -65,14 +66,15 @@ def price_more(labels: Labels, usd_per_prompt: float, seed: int = 0) -> dict[str
     total = len(np.unique(labels.groups[outcomes.complete]))
     n = len(np.unique(labels.groups[held])) or max(1, round(CALIBRATION_SHARE * total))
     rates = {names[k]: _regret(labels, k, reference) for k in range(len(names)) if k != reference}
+    asked = _asked(labels)
     steps = []
     for multiple in MULTIPLES:
-        more = (multiple - 1) * len(outcomes)
+        more = (multiple - 1) * asked
         steps.append(
             {
                 "multiple": multiple,
                 "groups": n * multiple,
-                "prompts": len(outcomes) * multiple,
+                "prompts": asked * multiple,
                 "more_prompts": more,
                 "usd": more * usd_per_prompt,
                 **_bounds(rates, n * multiple),
@@ -109,6 +111,13 @@ def groups_for(rate: float, alpha: float, delta: float) -> int | None:
             (low, middle) if upper_bound(rate * middle, middle, delta) <= alpha else (middle + 1, high)
         )
     return high
+
+
+def _asked(labels: Labels) -> int:
+    """Return how many prompts every tier was asked: of as many more, as large a part will have a label on every tier."""
+    pairs = pd.DataFrame({"prompt": labels.history.rows["prompt_id"].to_numpy(), "tier": labels.tier})
+    tiers = pairs[pairs["tier"] >= 0].groupby("prompt")["tier"].nunique()
+    return int((tiers == len(labels.names)).sum())
 
 
 def _why_not(labels: Labels, complete: NDArray[np.bool_]) -> str | None:

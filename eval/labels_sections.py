@@ -9,7 +9,7 @@ from typing import Any
 
 from eval.labels_agreement import HUMAN
 from eval.labels_parts import Cell, Entry, Section, Table
-from eval.labels_words import say_suspects, say_usd_of_more
+from eval.labels_words import say_suspects
 from eval.report_words import MISSING, SLICE_KINDS, clean, count, decimal, interval, percent, shorten, usd
 
 __all__ = ["sections"]
@@ -71,7 +71,7 @@ def _rates(document: dict[str, Any]) -> Section:
 
 
 def _whole(rates: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    return [] if rates["whole"] is None else [("tried on all tiers", rates["whole"])]
+    return [] if rates["whole"] is None else [("labels on all tiers", rates["whole"])]
 
 
 def _rate_table(caption: str, by: str, entries: list[tuple[str, dict[str, Any]]]) -> Table:
@@ -247,12 +247,13 @@ def _noise(noise: dict[str, Any] | None) -> Section:
         )
         for tier in noise["tiers"]
     )
-    head = ("tier", "labels", "wrong, mean", "of all: passes that are none", "failures that are none")
+    head = ("tier", "labels", "wrong", "wrongly passed", "wrongly failed")
     text = ["Rules count as right here; a judge errs as often as it was seen to differ from people."]
     if noise["added"] is not None:
         text.append(
-            f"A promise of alpha about labels is one of at most alpha + {percent(noise['added'])} about the truth: the failures of "
-            f"{shorten(noise['reference'], 40)} that are none, and the passes of cheaper tiers that are none (a union bound, whatever is routed)."
+            f"A promise of alpha about labels is one of at most alpha + {percent(noise['added'])} about the truth: the share of "
+            f"{shorten(noise['reference'], 40)}’s answers that are wrongly failed, and of other tiers’ that are wrongly passed (a union bound, "
+            "whatever is routed)."
         )
     return Section(
         "noise",
@@ -280,7 +281,9 @@ def _more(more: dict[str, Any]) -> Section:
             (
                 Cell("as now" if step["multiple"] == 1 else f"{step['multiple']} times"),
                 Cell(count(step["groups"])),
-                Cell(say_usd_of_more(step)),
+                Cell(usd(step["usd"]), f"{count(step['more_prompts'])} prompts")
+                if step["more_prompts"]
+                else Cell(MISSING),
                 Cell(percent(step["zero"])),
                 *(
                     Cell(

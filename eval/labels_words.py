@@ -16,7 +16,6 @@ __all__ = [
     "say_share",
     "say_summary",
     "say_suspects",
-    "say_usd_of_more",
 ]
 
 _LONGEST = 40  # characters of a name in a sentence
@@ -95,11 +94,6 @@ def say_notes(document: dict[str, Any]) -> list[str]:
     if not document["graders"]:
         notes.append("No column grades, so nothing is known of how answers were graded.")
     return notes
-
-
-def say_usd_of_more(step: dict[str, Any]) -> str:
-    """Return what a step of more labels costs."""
-    return "–" if not step["more_prompts"] else f"{usd(step['usd'])}, {count(step['more_prompts'])} prompts"
 
 
 def say_suspects(document: dict[str, Any]) -> str:

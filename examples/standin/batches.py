@@ -78,7 +78,10 @@ class Batches:
         """
         if key in self._by_key:
             return self._batches[self._by_key[key]].shown
-        if order.get("input_file_id") not in self.files or order.get("endpoint") != "/v1/chat/completions":
+        if (
+            str(order.get("input_file_id")) not in self.files
+            or order.get("endpoint") != "/v1/chat/completions"
+        ):
             return None
         self.created += 1
         shown = {

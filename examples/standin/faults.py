@@ -47,6 +47,14 @@ KINDS = {
 }
 
 
+_FORMS: dict[str, type | tuple[type, ...]] = {
+    "rate": (int, float),
+    "models": list,
+    "attempts": int,
+    "first": int,
+    "seconds": (int, float),
+    "retry_after": (int, float, str, type(None)),
+}
 _OF_BATCHES = ("batch_failed", "batch_line", "batch_expired", "batch_cancelled")
 
 
@@ -103,6 +111,10 @@ def read_faults(text: str) -> list[Fault]:
             )
         if table.get("kind") not in KINDS:
             raise ValueError(f"faults: expected a kind of {', '.join(KINDS)}; found {table.get('kind')!r}")
+        if wrong := [
+            name for name, form in _FORMS.items() if name in table and not isinstance(table[name], form)
+        ]:
+            raise ValueError(f"faults: {wrong[0]} of {table['kind']} is of another form than README.md says")
     return [Fault(**table) for table in document]
 
 

@@ -24,7 +24,7 @@ from urllib.parse import parse_qs
 from batches import Batches
 from bill import Bill, read_prices
 from completions import MODELS, Completions, problem
-from faults import KINDS, Fault, Faults, read_faults
+from faults import KINDS, Faults, read_faults
 from judge import Judge
 from wire import Connection, Reply, Request
 
@@ -86,11 +86,7 @@ class Server:
         return problem("unauthorized")
 
     def _complete(self, request: Request) -> Reply:
-        try:
-            body = json.loads(request.body)
-        except ValueError:
-            body = None
-        reply = self.completions.complete(body, request.headers.get("idempotency-key"))
+        reply = self.completions.complete(_object(request.body), request.headers.get("idempotency-key"))
         return reply._replace(
             headers=f"{reply.headers}x-request-id: req_{self.bill.requests}\r\n", delay_s=self._latency
         )
@@ -124,7 +120,8 @@ class Server:
             )
         if not batch_id:
             query = {name: values[0] for name, values in parse_qs(request.query).items()}
-            return _json(self.batches.listed(query.get("after"), int(query.get("limit", "20"))))
+            limit = query.get("limit", "")
+            return _json(self.batches.listed(query.get("after"), int(limit) if limit.isdecimal() else 20))
         found = self.batches.cancel(batch_id) if part == "cancel" else self.batches.look(batch_id)
         return _json(found) if found else _missing()
 
@@ -164,7 +161,7 @@ def _missing() -> Reply:
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         found = json.loads(body)
         if isinstance(found, dict):
             return found
@@ -207,9 +204,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="which answers are wrong, and who meets a fault")
     parser.add_argument("--latency-ms", type=float, default=0.0, help="how long an answer takes")
     parser.add_argument("--api-key", help="refuse other keys; default: take any")
-    parser.add_argument(
-        "--faults", type=read_faults, default=[], help="a TOML file of [[fault]] tables, or JSON"
-    )
+    parser.add_argument("--faults", default="[]", help="a TOML file of [[fault]] tables, or JSON")
     parser.add_argument(
         "--fail", action="append", default=[], metavar="KIND=RATE", help=f"a fault; kinds: {', '.join(KINDS)}"
     )
@@ -222,9 +217,14 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.add_argument(flag, type=float, default=getattr(judge, name), help="a probability")
     options = parser.parse_args(arguments)
     try:
-        tables = [dict(zip(("kind", "rate"), given.split("="), strict=True)) for given in options.fail]
-        read_faults(json.dumps(tables))
-        options.faults += [Fault(table["kind"], float(table["rate"])) for table in tables]
+        options.faults = read_faults(options.faults)
+        for given in options.fail:
+            kind, _, rate = given.partition("=")
+            if not re.fullmatch(r"\d*\.?\d+", rate):
+                raise ValueError(f"--fail {given}: expected KIND=RATE, such as timeout=0.1")
+            options.faults += read_faults(json.dumps([{"kind": kind, "rate": float(rate)}]))
+        if not 0 <= options.port < 65536:
+            raise ValueError(f"--port {options.port}: expected 0 to 65535")
     except ValueError as error:
         parser.error(str(error))
     return options

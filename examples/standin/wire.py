@@ -15,6 +15,7 @@ from typing import NamedTuple, cast
 __all__ = ["Connection", "Reply", "Request"]
 
 _LONGEST_HEAD = 65536
+_LONGEST_BODY = 2**28
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -103,9 +104,13 @@ class Connection(asyncio.Protocol):
         method, _, rest = first.partition(" ")
         path, _, query = rest.partition(" ")[0].partition("?")
         size = headers.get("content-length", "0")
-        if not size.isdigit() or "transfer-encoding" in headers:
+        if not (size.isascii() and size.isdigit() and len(size) < 20) or "transfer-encoding" in headers:
             self._last = True  # where the body ends is not known
             self._answer(Reply(411, b"expected a body with content-length\n", "text/plain"))
+            return False
+        if int(size) > _LONGEST_BODY:
+            self._last = True
+            self._answer(Reply(413, b"expected a shorter body\n", "text/plain"))
             return False
         if headers.get("expect") == "100-continue" and self._transport:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

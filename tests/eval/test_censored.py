@@ -135,7 +135,8 @@ def test_it_says_what_cannot_be_learned_and_what_would_mend_it() -> None:
     assert "cheaper tier fails where the reference passes" in text
     exploration = found["exploration"]
     assert exploration["calls"] == exploration["prompts"] == prompts_needed(observed=0.025)
-    assert f"--sample {exploration['prompts']}" in text
+    assert f"python -m training collect --keep-answers --sample {exploration['prompts']}." in text
+    assert f"That is more than the {400} prompts of this log: log more first." in text
     large = np.isnan(outcomes.passed[:, 1]).mean()
     assert exploration["usd"] == pytest.approx(exploration["prompts"] * (large * 0.01 + (1 - large) * 0.001))
 
@@ -156,6 +157,43 @@ def test_whole_prompts_count_towards_the_exploration() -> None:
     assert found is not None
     assert before is not None
     assert 100 == before["exploration"]["prompts"] - found["exploration"]["prompts"]
+
+
+def test_a_sample_holds_some_that_are_whole_and_calls_are_for_what_others_lack() -> None:
+    part = logged(2000, 1)[0]
+    passed = part.passed.copy()
+    passed[:500] = 1.0
+    found = describe(replace(part, passed=passed))
+    assert found is not None
+    exploration = found["exploration"]
+    assert exploration["calls"] == exploration["prompts"] == prompts_needed(observed=0.025) - 500
+    assert exploration["prompts"] == pytest.approx(0.75 * exploration["sample"], abs=1)
+    assert f"--sample {exploration['sample']}." in found["sentences"][-1]
+    assert "log more first" not in found["sentences"][-1]
+    assert "if none does" not in found["sentences"][-1]  # 500 are enough for that
+
+
+def test_prompts_of_one_group_certify_once() -> None:
+    part = logged(2000, 1)[0]
+    grouped = describe(replace(part, groups=np.array([f"g{i // 4}" for i in range(2000)], dtype=object)))
+    assert grouped is not None
+    assert 4 * prompts_needed(observed=0.025) == grouped["exploration"]["prompts"]
+
+
+def test_tiers_that_never_served_are_counted_too() -> None:
+    """The commonest log: one tier has served them all."""
+    outcomes = replace(outcomes_of(np.ones((900, 2))).on([1]), mean_output_tokens=(100.0,))
+    assert describe(outcomes) is None
+    middle = Tier("middle", ("m",), 5.0, 5.0)
+    found = describe(outcomes, replace(LADDER, tiers=(LADDER.tiers[0], middle, LADDER.tiers[1])))
+    assert found is not None
+    assert "of 900 prompts 0 have an outcome on all 3 tiers" in found["sentences"][0]
+    assert ["small", "middle", "large"] == [tier["name"] for tier in found["tiers"]]
+    assert [0, 0, 900] == [tier["observed"] for tier in found["tiers"]]
+    exploration = found["exploration"]
+    assert exploration["calls"] == 2 * exploration["prompts"] == 2 * prompts_needed(observed=0.025)
+    tokens = 100 + np.mean([len(prompt) for prompt in outcomes.prompts]) / 4
+    assert exploration["usd"] == pytest.approx(exploration["prompts"] * tokens * 6e-6)
 
 
 @pytest.mark.parametrize("observed", [0.0, 0.01, 0.025, 0.04])

@@ -341,8 +341,8 @@ def never_middle(outcomes: Outcomes) -> Outcomes:
     ("change", "why", "advice"),
     [
         (only_small, "fewer than two tiers", "two tiers or more"),
-        (one_tier_each, "no overlap between tiers", "780 prompts drawn at random and graded on every tier"),
-        (never_middle, "18 prompts", "762 prompts drawn at random and graded on every tier"),
+        (one_tier_each, "no overlap between tiers", "drawn at random"),
+        (never_middle, "18 prompts", "drawn at random"),
         (in_groups(9), "9 groups", "column group"),
         (scoring(1.0), "Every tier passes every prompt", ""),
         (scoring(0.0), "No tier passes any prompt", ""),

@@ -250,8 +250,24 @@ def test_costs_by_hand(tmp_path: Path) -> None:
     assert 2 * 0.111 + 0.001 == pytest.approx(found["collection_usd"])
     assert 0.012 == pytest.approx(found["grading_usd"])
     assert (0.235 / 6, 0.235 / 2) == pytest.approx((found["per_label_usd"], found["per_prompt_usd"]))
-    assert 0.111 + 0.0005 + 0.006 == pytest.approx(found["whole_prompt_usd"])
+    assert 0.111 + 0.004 + 0.004 / 3 == pytest.approx(found["whole_prompt_usd"])  # of 3 calls, 2 have labels
     assert 1.0 == found["logged_share"]
+
+
+def test_a_tier_that_never_answered_cost_what_it_cost(tmp_path: Path) -> None:
+    rows = [row("a", 0, 1.0), row("a", 1, 1.0), row("a", 2, None, status="refused")]
+    assert 0.111 == pytest.approx(count_usd(labels_of(rows, tmp_path))["total_usd"])
+
+
+def test_as_many_more_are_as_many_as_every_tier_was_asked(tmp_path: Path) -> None:
+    whole = {f"p{i:03d}": "111" for i in range(40)}
+    failed = [row(f"f{i}", k, None, status="refused") for i in range(10) for k in range(3)]
+    served = {f"s{i:03d}": "1--" for i in range(350)}
+    rows = table(whole | served) + failed
+    labels = labels_of(rows, tmp_path)
+    steps = price_more(labels, 0.5)["steps"]
+    assert [0, 50, 150, 450] == [step["more_prompts"] for step in steps]
+    assert [50, 100, 200, 500] == [step["prompts"] for step in steps]
 
 
 def test_more_labels_by_hand(tmp_path: Path) -> None:

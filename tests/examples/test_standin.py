@@ -297,15 +297,25 @@ def test_a_storm_ends_after_as_many_requests_and_says_how_long_to_wait(server: S
 
 
 @pytest.mark.parametrize(
-    "given", ["[{}]", '[{"kind": "nothing"}]', '[{"kind": "empty", "often": 1}]', "gone.toml"]
+    ("flag", "given", "said"),
+    [
+        ("--faults", "[{}]", "expected a kind of unauthorized"),
+        ("--faults", '[{"kind": "nothing"}]', "found 'nothing'"),
+        ("--faults", '[{"kind": "empty", "often": 1}]', "unknown key often"),
+        ("--faults", '[{"kind": "empty", "rate": "x"}]', "rate of empty is of another form"),
+        ("--faults", "gone.toml", "the file cannot be read (No such file or directory)"),
+        ("--fail", "timeout", "--fail timeout: expected KIND=RATE"),
+        ("--fail", "timeout=x", "--fail timeout=x: expected KIND=RATE"),
+        ("--fail", "nothing=1", "found 'nothing'"),
+        ("--port", "99999", "--port 99999: expected 0 to 65535"),
+    ],
 )
-def test_a_fault_that_there_is_not_is_refused(given: str) -> None:
-    script = "import sys, server; server.read_options(['--faults', sys.argv[1]])"
-    run = subprocess.run(
-        [sys.executable, "-c", script, given], cwd=FOLDER, capture_output=True, text=True, check=False
-    )
+def test_a_flag_that_is_wrong_is_said(flag: str, given: str, said: str) -> None:
+    script = "import sys, server; server.read_options(sys.argv[1:])"
+    command = [sys.executable, "-c", script, flag, given]
+    run = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False)
     assert 2 == run.returncode
-    assert "error: argument --faults" in run.stderr
+    assert said in run.stderr
 
 
 # The judge
@@ -499,6 +509,32 @@ def test_a_request_in_pieces_and_two_at_once_are_answered(server: Standin) -> No
         wire.send(raw[10:] + raw)
         assert wire.read().json == wire.read().json
         assert 411 == wire.ask(raw.replace(b"\r\n\r\n", b"\r\ntransfer-encoding: chunked\r\n\r\n")).status
+        assert b"" == wire.rest()
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/v1/chat/completions", b"[" * 100_000, 400),
+        ("/v1/chat/completions", b'{"model": ["standin-small"], "messages": [5]}', 400),
+        ("/v1/batches", b"[" * 100_000, 400),
+        ("/v1/batches", b'{"input_file_id": ["a"], "endpoint": 5}', 400),
+    ],
+)
+def test_a_body_that_is_wrong_is_refused(server: Standin, path: str, body: bytes, status: int) -> None:
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+    with Wire(server.url) as wire:
+        assert status == wire.ask(head + body).status
+        assert 200 == wire.ask(request("GET", "/v1/batches?limit=many")).status
+
+
+@pytest.mark.parametrize(
+    ("size", "status"), [("99999999999", 413), ("9" * 5000, 411), ("²", 411), ("-1", 411)]
+)
+def test_a_body_is_bounded(server: Standin, size: str, status: int) -> None:
+    with Wire(server.url) as wire:
+        raw = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n"
+        assert status == wire.ask(raw.encode("latin-1")).status
         assert b"" == wire.rest()
 
 

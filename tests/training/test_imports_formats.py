@@ -115,6 +115,9 @@ def test_the_names_of_errors_are_known(code: int | None, words: tuple[object, ..
         ("gpt-4o", "gpt-4o-2024-08-06", "gpt-4o"),
         ("openai/gpt-4o", "gpt-4o-2024-08-06", "openai/gpt-4o"),
         ("auto", "mistral-small", "mistral-small"),
+        ("gpt-4o", "gpt-4o-mini-2024-07-18", "gpt-4o-mini-2024-07-18"),
+        ("claude-3-5-sonnet-latest", "claude-3-5-sonnet-20241022", "claude-3-5-sonnet-latest"),
+        ("gemini-1.5-pro", "gemini-1.5-pro-002", "gemini-1.5-pro"),
         ("gpt-4o", None, "gpt-4o"),
         (None, "gpt-4o-2024-08-06", "gpt-4o-2024-08-06"),
         ("", 5.5, None),
@@ -213,6 +216,75 @@ def test_an_answer_of_a_batch_without_its_request_is_counted(tmp_path: Path) -> 
     }
     found, tally = calls("openai", tmp_path, answer)
     assert ([], {"an answer whose request is in none of the logs"}) == (found, set(tally.bad))
+
+
+def test_batches_that_share_their_ids_are_counted_and_not_mixed(tmp_path: Path) -> None:
+    asked = [
+        {"custom_id": "1", "body": {"model": "m", "messages": [{"role": "user", "content": text}]}}
+        for text in ("one", "one", "another")
+    ]
+    told = {"custom_id": "1", "response": {"status_code": 200, "body": chat({"content": "yes"})}}
+    once, tally = calls("openai", tmp_path, *asked[:2], told)  # the same line twice is one request
+    assert ([("one", "yes")], 0) == (
+        [(call.messages[0]["content"], call.response) for call in once],
+        tally.n_bad,
+    )
+    for rows in ((*asked, told), (told, {**told, "response": None}, asked[0])):
+        found, tally = calls("openai", tmp_path, *rows)
+        assert [] == found
+        assert [3] == [count for count, _ in tally.bad.values()]
+        assert "by themselves" in next(iter(tally.bad))
+    assert {"a line of a batch without its custom_id"} == set(
+        calls("openai", tmp_path, {**told, "custom_id": None})[1].bad
+    )
+
+
+def test_what_is_no_chat_among_openais_calls_is_left_out(tmp_path: Path) -> None:
+    listed = {"object": "list", "data": [{"object": "embedding"}]}
+    rows = (
+        {"custom_id": "1", "url": "/v1/embeddings", "body": {"model": "e", "input": "text"}},
+        {"custom_id": "1", "response": {"status_code": 200, "body": listed}},
+        {"request": {"model": "e", "input": ["one", "two"]}, "response": listed},
+    )
+    found, tally = calls("openai", tmp_path, *rows)
+    assert ([], {}, {"a call that is no chat"}) == (found, tally.bad, set(tally.left_out))
+
+
+def test_a_page_of_an_error_is_no_answer(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"request": {"model": "m", "messages": USER}}
+    rows = (
+        {"response": "<html>Bad Gateway</html>", "status_code": 502},
+        {"status_code": 429},
+        {"response": "yes"},
+    )
+    found, _ = calls("openai", tmp_path, *({**asked, **row} for row in rows))
+    assert [(Status.SERVER_ERROR, None), (Status.RATE_LIMITED, None), (Status.ANSWERED, "yes")] == [
+        (call.status, call.response) for call in found
+    ]
+
+
+def test_parts_of_an_answer_are_joined_as_their_provider_does() -> None:
+    texts: list[dict[str, Any]] = [{"text": "Found in "}, {"text": "Paris", "citations": []}, {"text": "."}]
+    message = {"type": "message", "content": [{"type": "text", **text} for text in texts]}
+    response = {"object": "response", "output": [{"type": "message", "content": [
+        {"type": "output_text", **text} for text in texts]}]}  # fmt: skip
+    assert {"Found in Paris."} == {read_answer(answer).response for answer in (message, response)}
+
+
+@pytest.mark.parametrize(
+    "mark",
+    ["a... (litellm_truncated skipped 800 chars) ...z", "redacted-by-litellm",
+     "a... (litellm_truncated skipped 800 chars. Truncation is a DB storage safeguard.) ...z"],
+)  # fmt: skip
+def test_what_litellm_cut_is_neither_asked_nor_answered(mark: str, tmp_path: Path) -> None:
+    def row(prompt: str, answer: str) -> dict[str, Any]:
+        asked = {"messages": [{"role": "user", "content": prompt}]}
+        return {"request_id": "r", "spend": 1.0, "model": "m", "proxy_server_request": asked,
+                "response": chat({"content": answer})}  # fmt: skip
+
+    found, tally = calls("litellm", tmp_path, row(mark, "yes"), row("whole", mark))
+    assert [(Status.CUT_OFF, None)] == [(call.status, call.response) for call in found]
+    assert (1, {"a prompt that LiteLLM cut or redacted"}) == (tally.cut_answers, set(tally.left_out))
 
 
 def test_a_langfuse_trace_with_its_observations_and_a_score_within(tmp_path: Path) -> None:

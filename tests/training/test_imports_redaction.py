@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,30 @@ def test_prompt_and_response_are_redacted_alike_and_structure_stays() -> None:
     assert found.messages[1]["tool_calls"][0]["id"] == "call_4111111111111111"
     assert found.messages[1]["tool_calls"][0]["function"]["arguments"] == '{"to": "<EMAIL>"}'
     assert redactor.found == {"EMAIL": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("data: I am a@b.example", "data: I am <EMAIL>"),
+        ("data:text/plain;base64,AAAA a@b.example", "data:text/plain;base64,AAAA <EMAIL>"),
+        ('{"to": "+49\\u00a030\\u00a01234\\u00a05678"}', '{"to": "<PHONE>"}'),
+        ('{"body": "Hi\\na@b.example"}', '{"body": "Hi\\n<EMAIL>"}'),
+        ('{"id": "a@b.example", "b@c.example": [4111111111111111, 5, true]}', '{"id": "<EMAIL>", "<EMAIL>": ["<CARD>", 5, true]}'),
+        ('{"spaced" :  "and left alone"}', '{"spaced" :  "and left alone"}'),
+        ("[" * 400 + '"a@b.example"' + "]" * 400, "[" * 400 + '"<EMAIL>"' + "]" * 400),
+        ('{"a":' * 900 + '"a@b.example"' + "}" * 900, '{"a":' * 900 + '"<EMAIL>"' + "}" * 900),
+    ],
+)  # fmt: skip
+def test_neither_a_scheme_nor_json_hides_anything(text: str, expected: str) -> None:
+    found = Redactor(["builtin"]).redact(call(text, text))
+    assert expected == found.response == found.messages[0]["content"]
+
+
+def test_no_other_text_of_a_call_is_forgotten() -> None:
+    one = replace(call("hi"), task="for a@b.example", finish_reason="b@c.example")
+    found = Redactor(["builtin"]).redact(one)
+    assert ("for <EMAIL>", "<EMAIL>") == (found.task, found.finish_reason)
 
 
 def test_without_hooks_a_call_stays_as_it_is() -> None:

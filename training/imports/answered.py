@@ -6,6 +6,7 @@ loggers keep them as they came.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,12 +19,14 @@ from training.imports.values import amount, count, first, instant, mapping, word
 
 __all__ = ["Answered", "read_answer", "served_model"]
 
+_RELEASE = re.compile(r"(?:[-@:](?:v?\d+|latest|preview|exp))*")
+
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What came back of one call."""
+    """What came back of one call; without a status where the log holds the request alone."""
 
-    status: Status
+    status: Status | None = None
     response: str | None = None
     finish_reason: str | None = None
     model: str | None = None
@@ -61,12 +64,15 @@ def read_answer(answer: Mapping[str, Any], code: int | None = None) -> Answered:
 def served_model(requested: object, answered: object) -> str | None:
     """Return who answered, by the name that was asked for where the answer's is a release of it.
 
-    `gpt-4o` answers as `gpt-4o-2024-08-06` and is `gpt-4o`; a gateway's `auto` answers as what it chose.
+    `gpt-4o` answers as `gpt-4o-2024-08-06` and is `gpt-4o`; a gateway's `auto` answers as what it chose, and a fallback to
+    `gpt-4o-mini` is another model.
     """
     asked, named = word(requested), word(answered)
     if asked is None or named is None:
         return asked or named
-    return asked if named.split("/")[-1].startswith(asked.split("/")[-1]) else named
+    family, served = asked.split("/")[-1].removesuffix("-latest"), named.split("/")[-1]
+    release = served.startswith(family) and _RELEASE.fullmatch(served, len(family))
+    return asked if release else named
 
 
 def _completion(answer: Mapping[str, Any]) -> Answered:
@@ -117,7 +123,7 @@ def _response(answer: Mapping[str, Any]) -> Answered:
                 elif (text := as_text([part])) is not None:
                     texts.append(text)
     ended = word(mapping(answer.get("incomplete_details")).get("reason")) or word(answer.get("status"))
-    said, refusal = "\n".join(texts) if texts else None, "\n".join(refusals) or None
+    said, refusal = "".join(texts) if texts else None, "".join(refusals) or None
     status = status_of_answer(text=said, tool_calls=bool(calls), finish_reason=ended, refused=bool(refusal))
     usage = mapping(answer.get("usage"))
     return Answered(
@@ -136,7 +142,9 @@ def _response(answer: Mapping[str, Any]) -> Answered:
 def _message(answer: Mapping[str, Any]) -> Answered:
     content = answer.get("content")
     blocks = [block for block in content if isinstance(block, Mapping)] if isinstance(content, list) else []
-    text = as_text([block for block in blocks if block.get("type") == "text"])
+    # Citations part a text in the middle of a sentence, so that its blocks are joined by nothing.
+    texts = [as_text([block]) or "" for block in blocks if block.get("type") == "text"]
+    text = "".join(texts) if texts else None
     calls = [
         tool_call(block.get("id"), block.get("name"), block.get("input"))
         for block in blocks

@@ -15,7 +15,7 @@ from eval.status import Status
 from training.imports.answered import Answered, read_answer
 from training.imports.asked import chat_from_anthropic
 from training.imports.logged import BadRecord, LeftOut, LoggedCall, Record
-from training.imports.pairing import Pairs, call_of, each_call, parts_of
+from training.imports.pairing import Pairs, batch_key, call_of, each_call, parts_of
 from training.imports.records import read_records
 from training.imports.tally import Tally
 from training.imports.values import mapping
@@ -53,7 +53,7 @@ def _logged(record: Record) -> LoggedCall:
 
 
 def _of_batch(record: Record, pairs: Pairs) -> LoggedCall | None:
-    key = str(record.value["custom_id"])
+    key = batch_key(record.value)
     if "result" in record.value:
         pair = pairs.answer(key, record)
     elif "params" in record.value:
@@ -67,7 +67,7 @@ def _joined(asked: Record, told: Record | None) -> LoggedCall:
     body = mapping(asked.value.get("params"))
     messages = chat_from_anthropic(body)
     if told is None:
-        return call_of(asked.place, messages, body, None, {})
+        return call_of(asked.place, messages, body, Answered(), {})
     result = mapping(told.value.get("result"))
     kind = result.get("type")
     if kind == "canceled":

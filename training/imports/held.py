@@ -40,17 +40,14 @@ class Held:
         row = self._database.execute("SELECT value FROM held WHERE key = ?", (clean(key),)).fetchone()
         return json.loads(row[0]) if row else None
 
-    def take(self, key: str) -> Any:  # noqa: ANN401
-        """Return what is kept under a key and keep it no longer."""
-        value = self.get(key)
-        if value is not None:
-            self._database.execute("DELETE FROM held WHERE key = ?", (clean(key),))
-        return value
+    def drop(self, key: str) -> None:
+        """Keep what is under a key no longer."""
+        self._database.execute("DELETE FROM held WHERE key = ?", (clean(key),))
 
-    def values(self) -> Iterator[Any]:
-        """Yield what is still kept, by key."""
-        for (text,) in self._database.execute("SELECT value FROM held ORDER BY key"):
-            yield json.loads(text)
+    def items(self) -> Iterator[tuple[str, Any]]:
+        """Yield what is still kept, with its key and in the order of keys."""
+        for key, text in self._database.execute("SELECT key, value FROM held ORDER BY key"):
+            yield key, json.loads(text)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -16,8 +16,8 @@ from typing import Any
 from eval.status import Status
 from training.imports.answered import Answered, read_answer
 from training.imports.chat import as_messages, as_text
+from training.imports.context import context_of
 from training.imports.held import Held
-from training.imports.labels import labels_of
 from training.imports.logged import BadRecord, LeftOut, LoggedCall, Record
 from training.imports.outcome import status_of_answer, status_of_error
 from training.imports.pairing import each_call
@@ -108,8 +108,8 @@ def _keep(value: Mapping[str, Any], traces: Held, scores: Held, score: str | Non
             scores.put(f"{'o' if value.get('observation_id') else 't'}{owner}", found)
     elif _is_trace(value):
         key = str(value["id"])
-        labels = labels_of(value, mapping(value.get("metadata")))
-        traces.put(key, {**(traces.get(key) or {}), **labels._asdict()})
+        context = context_of(value, mapping(value.get("metadata")))
+        traces.put(key, {**(traces.get(key) or {}), **context._asdict()})
     elif value.get("type") == "GENERATION" and score is not None:
         key = str(value.get("trace_id"))
         kept = traces.get(key) or {}
@@ -134,7 +134,7 @@ def _logged(value: Mapping[str, Any], place: str, traces: Held, scores: Held) ->
     start = instant(value.get("start_time"))
     trace_id = str(value.get("trace_id"))
     trace = traces.get(trace_id) or {}
-    labels = labels_of(value, mapping(value.get("metadata")), trace)
+    context = context_of(value, mapping(value.get("metadata")), trace)
     score = scores.get(f"o{value.get('id')}")
     if score is None and trace.get("generations") == 1:
         score = scores.get(f"t{trace_id}")
@@ -145,9 +145,9 @@ def _logged(value: Mapping[str, Any], place: str, traces: Held, scores: Held) ->
         place,
         messages,
         model,
-        answered.status if answered else None,
-        answered.response if answered else None,
-        answered.finish_reason if answered else None,
+        answered.status,
+        answered.response,
+        answered.finish_reason,
         _tokens(usage, value, ("input", "prompt")),
         _tokens(usage, value, ("output", "completion")),
         _cached(usage),
@@ -156,12 +156,12 @@ def _logged(value: Mapping[str, Any], place: str, traces: Held, scores: Held) ->
             start, instant(value.get("end_time"))
         ),  # the field latency has another unit in older exports
         start,
-        **labels._asdict(),
+        **context._asdict(),
         score=score,
     )
 
 
-def _answered(value: Mapping[str, Any]) -> Answered | None:
+def _answered(value: Mapping[str, Any]) -> Answered:
     told = opened(value.get("output"))
     if value.get("level") == "ERROR" and not told:
         return Answered(status_of_error(None, value.get("status_message")))
@@ -170,7 +170,7 @@ def _answered(value: Mapping[str, Any]) -> Answered | None:
     made = opened(value.get("tool_calls"))
     calls = [opened(call) for call in made] if isinstance(made, list) else []
     if told is None or told == "":
-        return read_answer({"choices": [{"message": {"tool_calls": calls}}]}) if calls else None
+        return read_answer({"choices": [{"message": {"tool_calls": calls}}]}) if calls else Answered()
     if isinstance(told, str):
         return Answered(status_of_answer(text=told, tool_calls=False, finish_reason=None), clean(told))
     found = mapping(told)

@@ -16,7 +16,7 @@ from eval.status import Status
 from training.imports.answered import Answered, read_answer
 from training.imports.asked import read_request
 from training.imports.chat import as_messages, canonical
-from training.imports.labels import labels_of
+from training.imports.context import context_of
 from training.imports.logged import BadRecord, LeftOut, LoggedCall, Record
 from training.imports.outcome import status_of_answer, status_of_error
 from training.imports.pairing import each_call
@@ -26,7 +26,8 @@ from training.imports.values import amount, clean, count, first, instant, mappin
 
 __all__ = ["looks_like", "read_calls"]
 
-_MARK = re.compile(r"\(litellm_truncated skipped \d+ chars\)")
+_MARK = re.compile(r"\(litellm_truncated(?: skipped)? \d+ chars\b|redacted-by-litellm")
+"""What stands in place of a text: releases since March 2026 say more behind "chars"."""
 _NOT_CHAT = (
     "embedding",
     "image",
@@ -63,7 +64,7 @@ def _logged(record: Record, tally: Tally) -> LoggedCall:
     request = mapping(request.get("body")) or request
     messages = _asked(request, row)
     if _MARK.search(canonical(messages)):
-        raise LeftOut("a prompt that LiteLLM cut")
+        raise LeftOut("a prompt that LiteLLM cut or redacted")
     metadata = mapping(row.get("metadata"))
     answered = _answered(row, metadata, tally)
     model = word(row.get("model")) or word(row.get("model_group"))
@@ -74,26 +75,26 @@ def _logged(record: Record, tally: Tally) -> LoggedCall:
     latency_ms = milliseconds(start, instant(row.get("endTime"))) if took is None else took
     # An answer out of LiteLLM's own cache says what the model said, and nothing of what it costs or takes.
     cached = str(row.get("cache_hit")).lower() == "true"
-    failed = answered is not None and answered.finish_reason is None and answered.response is None
+    failed = answered.status is not None and answered.finish_reason is None and answered.response is None
     usage = mapping(first(metadata, "usage_object", "additional_usage_values"))
     details = mapping(usage.get("prompt_tokens_details"))
     end_user = {"user": first(row, "end_user", "user"), "session_id": row.get("session_id")}
     extra = mapping(metadata.get("spend_logs_metadata")) or mapping(metadata.get("requester_metadata"))
-    labels = labels_of(end_user, metadata, extra, mapping(request.get("metadata")))
+    context = context_of(end_user, metadata, extra, mapping(request.get("metadata")))
     return LoggedCall(
         record.place,
         messages,
         model,
-        answered.status if answered else None,
-        answered.response if answered else None,
-        answered.finish_reason if answered else None,
+        answered.status,
+        answered.response,
+        answered.finish_reason,
         _tokens(row, "prompt_tokens", failed=failed),
         _tokens(row, "completion_tokens", failed=failed),
         count(first(details, "cached_tokens") or usage.get("cache_read_input_tokens")),
         None if cached or failed else amount(row.get("spend")),
         None if cached else latency_ms,
         start,
-        **labels._asdict(),
+        **context._asdict(),
     )
 
 
@@ -108,13 +109,13 @@ def _asked(request: Mapping[str, Any], row: Mapping[str, Any]) -> list[dict[str,
     return as_messages(told)
 
 
-def _answered(row: Mapping[str, Any], metadata: Mapping[str, Any], tally: Tally) -> Answered | None:
+def _answered(row: Mapping[str, Any], metadata: Mapping[str, Any], tally: Tally) -> Answered:
     if "failure" in (row.get("status"), metadata.get("status")):
         error = mapping(metadata.get("error_information"))
         return Answered(status_of_error(count(error.get("error_code")), error.get("error_class")))
     told = opened(row.get("response"))
     if not told or told == "{}":
-        return None
+        return Answered()
     if isinstance(told, str):
         status = status_of_answer(text=told, tool_calls=False, finish_reason=None)
         answered = Answered(status, clean(told))

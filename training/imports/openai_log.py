@@ -18,13 +18,14 @@ from training.imports.chat import as_messages
 from training.imports.held import Held
 from training.imports.logged import BadRecord, LeftOut, LoggedCall, Record
 from training.imports.outcome import status_of_error
-from training.imports.pairing import Pairs, Parts, call_of, each_call, parts_of
+from training.imports.pairing import Pairs, Parts, batch_key, call_of, each_call, parts_of
 from training.imports.records import read_records
 from training.imports.tally import Tally
 from training.imports.values import first, mapping
 
 __all__ = ["looks_like", "read_calls"]
 
+_NOT_CHAT = ("embeddings", "moderations", "images")  # ends of the addresses that a batch may call
 _NEVER_RAN = ("batch_cancelled", "batch_canceled")
 
 
@@ -62,12 +63,14 @@ def read_calls(paths: Sequence[Path], tally: Tally) -> Iterator[LoggedCall]:
         for path in paths:
             yield from each_call(read_records(path, tally), tally, read)
         yield from each_call(pairs.unanswered(tally), tally, lambda asked: _joined(asked, None))
-        waiting = (Record(kept["place"], kept["value"]) for kept in stored.values() if "place" in kept)
+        waiting = (Record(kept["place"], kept["value"]) for _, kept in stored.items() if "place" in kept)
         yield from each_call(waiting, tally, lambda record: _completed(record, stored))
 
 
 def _logged(record: Record) -> LoggedCall:
     parts = parts_of(record.value)
+    if mapping(parts.answer).get("object") == "list":  # of embeddings
+        raise LeftOut("a call that is no chat")
     return call_of(record.place, chat_from_openai(parts.body), parts.body, parts.answered(), parts.beside)
 
 
@@ -76,7 +79,7 @@ def _logged(record: Record) -> LoggedCall:
 
 def _of_batch(record: Record, pairs: Pairs) -> LoggedCall | None:
     value = record.value
-    key = str(value["custom_id"])
+    key = batch_key(value)
     if "response" in value or ("error" in value and "body" not in value):
         pair = pairs.answer(key, record)
     elif "body" in value:
@@ -87,10 +90,12 @@ def _of_batch(record: Record, pairs: Pairs) -> LoggedCall | None:
 
 
 def _joined(asked: Record, told: Record | None) -> LoggedCall:
+    if any(f"/{kind}" in str(asked.value.get("url")) for kind in _NOT_CHAT):
+        raise LeftOut("a call that is no chat")
     body = mapping(asked.value.get("body"))
     messages = chat_from_openai(body)
     if told is None:
-        return call_of(asked.place, messages, body, None, {})
+        return call_of(asked.place, messages, body, Answered(), {})
     error = mapping(told.value.get("error"))
     if error.get("code") in _NEVER_RAN:
         raise LeftOut("a request of a batch that was cancelled before it ran")

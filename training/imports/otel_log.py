@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from training.imports.answered import Answered, served_model
+from training.imports.context import context_of
 from training.imports.held import Held
-from training.imports.labels import labels_of
 from training.imports.logged import BadRecord, LeftOut, LoggedCall, Record
 from training.imports.otel_messages import messages_of
 from training.imports.outcome import status_of_answer, status_of_error
@@ -177,7 +177,7 @@ def _logged(span: _Span, logs: Held) -> LoggedCall:
         raise LeftOut("a span without its prompt, which instrumentations record where content capture is on")
     reasons = opened(told.get("gen_ai.response.finish_reasons"))
     ended = word(reasons[0] if isinstance(reasons, list) and reasons else reasons) or response.finish_reason
-    answered: Answered | None = None
+    answered = Answered()
     if span.failed or "error.type" in told:
         kind = told.get("error.type") or _exception(events)
         answered = Answered(status_of_error(count(kind), kind))
@@ -190,16 +190,16 @@ def _logged(span: _Span, logs: Held) -> LoggedCall:
         span.place,
         asked,
         model,
-        answered.status if answered else None,
-        answered.response if answered else None,
-        answered.finish_reason if answered else None,
+        answered.status,
+        answered.response,
+        answered.finish_reason,
         count(first(told, "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens")),
         count(first(told, "gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens")),
         count(first(told, "gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens")),
         amount(told.get("gen_ai.usage.cost")),
         milliseconds(start, instant(span.end)),
         start,
-        **labels_of(
+        **context_of(
             beside,
             {key: told.get(key) for key in ("task", "propensity", "tierwise.task", "tierwise.propensity")},
         )._asdict(),

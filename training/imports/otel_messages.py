@@ -19,7 +19,7 @@ __all__ = ["Response", "messages_of"]
 
 Event = tuple[str, Mapping[str, Any]]
 
-_ASKED = {"system": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
+_ASKED = ("system", "user", "assistant", "tool")
 
 
 class Response(NamedTuple):
@@ -163,7 +163,7 @@ def _from_events(events: Sequence[Event]) -> tuple[list[dict[str, Any]], list[di
     for name, told in events:
         kind = name.removeprefix("gen_ai.").removesuffix(".message")
         if kind in _ASKED and name.endswith(".message"):
-            asked.append(_event_message(told, _ASKED[kind]))
+            asked.append(_event_message(told, kind))
         elif name == "gen_ai.choice":
             said = _event_message(mapping(told.get("message")) or told, "assistant")
             answer.append({**said, "finish_reason": told.get("finish_reason")})

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import ipaddress
+import json
 import re
 import sys
 import unicodedata
@@ -23,12 +24,14 @@ from typing import Any, NamedTuple
 
 from router.errors import ConfigError, RouterError
 from training.imports.logged import LoggedCall
+from training.imports.values import opened
 
 __all__ = ["Hook", "Redactor", "builtin", "load_hook"]
 
 Hook = Callable[[str], str]
 
 _STRUCTURE = ("role", "type", "id", "tool_call_id")
+_MEDIA = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,[A-Za-z0-9+/=_-]*")
 
 _EMAIL = re.compile(
     r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}[^\W\d_]{2,24}(?![\w-])"
@@ -211,20 +214,36 @@ class Redactor:
         """
         if not self._hooks:
             return call
-        response = None if call.response is None else self._text(call.response, call.place)
-        return replace(call, messages=self._value(call.messages, call.place), response=response)
+        texts = {name: getattr(call, name) for name in ("messages", "response", "finish_reason", "task")}
+        return replace(call, **self._value(texts, call.place))
 
-    def _value(self, value: Any, place: str) -> Any:  # noqa: ANN401 - JSON of any form
+    def _value(self, value: Any, place: str, kept: Sequence[str] = _STRUCTURE) -> Any:  # noqa: ANN401 - JSON of any form
         if isinstance(value, str):
-            return value if value.startswith("data:") else self._text(value, place)
+            return value if _MEDIA.fullmatch(value) else self._maybe_json(value, place)
         if isinstance(value, list):
-            return [self._value(item, place) for item in value]
+            return [self._value(item, place, kept) for item in value]
         if isinstance(value, dict):
             return {
-                key: item if key in _STRUCTURE and isinstance(item, str) else self._value(item, place)
+                self._text(key, place): item
+                if key in kept and isinstance(item, str)
+                else self._value(item, place, kept)
                 for key, item in value.items()
             }
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            found = self._text(str(value), place)
+            return value if found == str(value) else found
         return value
+
+    def _maybe_json(self, text: str, place: str) -> str:
+        """Redact the texts that JSON holds, such as the arguments of a tool: what it escapes no pattern finds in it."""
+        inside = opened(text)
+        if inside is text:
+            return self._text(text, place)
+        try:
+            found = self._value(inside, place, ())
+            return text if found == inside else json.dumps(found, ensure_ascii=False)
+        except RecursionError:
+            return self._text(text, place)
 
     def _text(self, text: str, place: str) -> str:
         for name, hook in self._hooks:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from training.imports.values import amount, first, instant, milliseconds, word
 
-__all__ = ["Labels", "labels_of", "latency_of", "timestamp_of"]
+__all__ = ["Context", "context_of", "latency_of", "timestamp_of"]
 
 _SESSION = ("session_id", "session", "sessionId", "conversation_id", "conversationId", "thread_id", "chat_id")
 _USER = ("user_id", "user", "userId", "end_user", "safety_identifier", "customer_id")
@@ -24,7 +24,7 @@ _Found = TypeVar("_Found")
 _SECONDS = ("latency_s", "duration_s", "elapsed_s", "latency_seconds", "duration_seconds")
 
 
-class Labels(NamedTuple):
+class Context(NamedTuple):
     """What stands beside a call."""
 
     session: str | None = None
@@ -33,10 +33,10 @@ class Labels(NamedTuple):
     propensity: float | None = None
 
 
-def labels_of(*sources: Mapping[str, Any]) -> Labels:
+def context_of(*sources: Mapping[str, Any]) -> Context:
     """Return what is named in any of these objects, the first that names it."""
     propensity = _find(sources, _PROPENSITY, amount)
-    return Labels(
+    return Context(
         _find(sources, _SESSION, word),
         _find(sources, _USER, word),
         _find(sources, _TASK, word),
