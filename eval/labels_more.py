@@ -7,6 +7,7 @@ fitted on the history does better, and its certificate rests on the same number 
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,9 @@ def price_more(labels: Labels, usd_per_prompt: float, seed: int = 0) -> dict[str
         `tiers`, per cheaper tier `tier`, `regret` (`eval.labels_shares.share` over groups) and `needed` (groups by promise, None out of
         reach at the rate seen); `steps`, per multiple of the labels `multiple`, `groups`, `prompts` (asked on every tier), `more_prompts`, `usd`, `zero`
         (least promise with no failure at all), `bounds` (per tier: `tier`, `bound`, `promise`: the least of the certificate's grid at or
-        above, None beyond it, and `low`, `high`, the bound at the ends of the rate's interval); `curve`, the same bounds at more points.
+        above, None beyond it, and `low`, `high`, the bound at the ends of the rate's interval); `curve`, the same bounds at more points;
+        `router`, per promise `alpha`, `groups_at_least` (where no calibration prompt goes wrong), `groups` (where half of the
+        promise does), and `more_prompts` and `usd` to have these.
     """
     outcomes, names = labels.outcomes, labels.names
     reference = best_tier(outcomes)
@@ -57,6 +60,7 @@ def price_more(labels: Labels, usd_per_prompt: float, seed: int = 0) -> dict[str
         "tiers": [],
         "steps": [],
         "curve": [],
+        "router": [],
     }
     why = _why_not(labels, outcomes.complete)
     if why:
@@ -93,6 +97,21 @@ def price_more(labels: Labels, usd_per_prompt: float, seed: int = 0) -> dict[str
         ],
         "steps": steps,
         "curve": [{"groups": point, **_bounds(rates, point)} for point in points],
+        "router": [_promise(alpha, n, asked, usd_per_prompt) for alpha in PROMISES],
+    }
+
+
+def _promise(alpha: float, n: int, asked: int, usd_per_prompt: float) -> dict[str, Any]:
+    """Return what a router's promise takes: it chooses its price by the promise, so it regrets a part of that."""
+    likely = groups_for(alpha / 2, alpha, DELTA)
+    assert likely is not None, "half of a promise is within it"  # noqa: S101
+    more = ceil(max(likely - n, 0) * asked / n)
+    return {
+        "alpha": alpha,
+        "groups_at_least": groups_needed(alpha, DELTA),
+        "groups": likely,
+        "more_prompts": more,
+        "usd": more * usd_per_prompt,
     }
 
 

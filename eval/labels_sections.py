@@ -312,12 +312,26 @@ def _more(more: dict[str, Any]) -> Section:
             for tier in more["tiers"]
         ),
     )
+    router = Table(
+        "What a router's promise takes: groups that certify, and the labels to have them",
+        ("promise", "if nothing goes wrong", "if half of it does", "more prompts", "costs"),
+        tuple(
+            (
+                Cell(percent(row["alpha"], 0)),
+                Cell(count(row["groups_at_least"])),
+                Cell(count(row["groups"])),
+                Cell(count(row["more_prompts"]) if row["more_prompts"] else "enough"),
+                Cell(usd(row["usd"]) if row["more_prompts"] else MISSING),
+            )
+            for row in more["router"]
+        ),
+    )
     text = (
         f"Regret is how often {shorten(more['reference'], 40)} passes and the chosen tier fails. One cheaper tier for all is the plainest "
         "choice: a router sends it less and regrets less, and its promise rests on the same groups. A fifth of the groups certifies.",
         f"A bound holds with {percent(1 - more['delta'], 0)} confidence; it cannot fall below the rate, whatever is labelled.",
     )
-    return Section("more", title, text, (steps, needed), figure="more")
+    return Section("more", title, text, (router, steps, needed), figure="more")
 
 
 def _censored(censored: dict[str, Any] | None) -> Section:

@@ -289,6 +289,17 @@ def test_more_labels_by_hand(tmp_path: Path) -> None:
     needed = more["tiers"][1]["needed"]
     assert {"0.2": 14, "0.1": 29, "0.05": 59, "0.02": 149, "0.01": 299} == needed
     assert [None] * 5 == list(more["tiers"][0]["needed"].values())
+    promises = {row["alpha"]: row for row in more["router"]}
+    assert 59 == promises[0.05]["groups_at_least"]
+    groups = promises[0.05]["groups"]
+    assert (
+        float(upper_bound(0.025 * groups, groups, 0.05))
+        <= 0.05
+        < float(upper_bound(0.025 * (groups - 1), groups - 1, 0.05))
+    )
+    lacking = -(-(groups - n) * 400 // n)
+    assert (lacking, 0.5 * lacking) == (promises[0.05]["more_prompts"], promises[0.05]["usd"])
+    assert (0, 0.0) == (promises[0.2]["more_prompts"], promises[0.2]["usd"])
 
 
 @settings(deadline=None)
@@ -315,7 +326,7 @@ def test_what_more_labels_buy_is_not_told_where_it_cannot_be(
 ) -> None:
     more = price_more(labels_of(table(passes), tmp_path), 1.0)
     assert why in more["why"]
-    assert [] == more["steps"] == more["curve"]
+    assert [] == more["steps"] == more["curve"] == more["router"]
 
 
 def test_slices_merge_what_is_small(tmp_path: Path) -> None:

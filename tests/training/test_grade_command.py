@@ -115,7 +115,7 @@ def test_what_is_no_answer_is_never_graded_and_never_a_fail(
 def test_why_rows_have_no_score(grade: Callable[..., Said]) -> None:
     rows = [
         answer("q1", "small", "4", reference=None),
-        answer("q2", "small", "4", reference="four"),
+        answer("q2", "small", "4", reference="several"),
         answer("q3", "small", "4", task="other"),
         answer("q4", "small", None),
         answer("q5", "small", "4", task=None),
@@ -207,6 +207,16 @@ def test_what_is_wrong_is_refused_and_nothing_is_written(
     assert (code, summary) == (3, {})
     assert expected in err
     assert not (tmp_path / "out.jsonl").exists()
+
+
+@pytest.mark.parametrize("flag", ["--budget-usd", "--workers"])
+@pytest.mark.parametrize("value", ["x", "0", "-1"])
+def test_a_flag_that_is_no_number_above_0(
+    grade: Callable[..., Said], capsys: pytest.CaptureFixture[str], flag: str, value: str
+) -> None:
+    with pytest.raises(SystemExit):
+        grade(ROWS, NUMBER + MATH, f"{flag}={value}")
+    assert "number above 0, found" in capsys.readouterr().err
 
 
 def test_the_history_itself_is_never_written_over(grade: Callable[..., Said], tmp_path: Path) -> None:

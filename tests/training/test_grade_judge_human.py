@@ -47,6 +47,15 @@ def test_scores_from_0_to_1_and_flags(tmp_path: Path, column: str, good: Any, ba
     assert (True, False, None) == (found.passed["q0", "m"], found.passed["q1", "m"], found.stars)
 
 
+def test_errors_name_the_human_grades(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text("{")
+    with pytest.raises(ConfigError, match=r"^human grades .*broken\.jsonl"):
+        read_human(broken, KNOWN, where="grader g", pass_at=4, pass_score=0.5)
+    with pytest.raises(ConfigError, match=r"^human grades .*grader g.* starts where the command is run$"):
+        read_human(tmp_path / "none.jsonl", KNOWN, where="grader g", pass_at=4, pass_score=0.5)
+
+
 def test_a_table_of_any_format_with_gaps_and_strangers(tmp_path: Path) -> None:
     path = tmp_path / "h.csv"
     with path.open("w", newline="") as file:

@@ -68,6 +68,18 @@ OUTCOMES = {
     "writes a little": (body("open('x', 'w').write('4')\nreturn int(open('x').read())"), Outcome.PASSED),
     "rebinds what tests call": ("import builtins\nbuiltins.abs = lambda x: 4\n" + RIGHT, Outcome.FAILED),
     "rebinds within the test": (body("import builtins\nbuiltins.all = any\nreturn 4"), Outcome.FAILED),
+    "equals anything": (
+        "class E:\n    def __eq__(self, other): return True\n" + body("return E()"),
+        Outcome.FAILED,
+    ),
+    "a number that equals any": (
+        "class E(int):\n    def __eq__(self, other): return True\n" + body("return E()"),
+        Outcome.FAILED,
+    ),
+    "equals its like": (
+        "class E:\n    def __eq__(self, other): return self.x == other.x\n" + RIGHT,
+        Outcome.PASSED,
+    ),
     "has its own tests": ("def test_f():\n    raise KeyError\n" + RIGHT, Outcome.PASSED),
     "uses the library": ("import json, re, heapq, decimal, datetime, asyncio\n" + RIGHT, Outcome.PASSED),
     "finds no secrets": (
@@ -256,12 +268,18 @@ BLOCKS = [
     ("~~~python\na\n```\n~~~", ["a\n```\n"]),
     ("a = 1", ["a = 1"]),
     ("```bash\npip\n```", ["```bash\npip\n```"]),
+    ("1. So:\n    ```python\n    a\n      b\n    ```\n", ["a\n  b\n"]),
 ]
 
 
 @pytest.mark.parametrize(("response", "expected"), BLOCKS)
 def test_code_out_of_a_response(response: str, expected: list[str]) -> None:
     assert expected == code_blocks(response)
+
+
+def test_an_example_of_use_that_raises_is_no_part_of_the_solution() -> None:
+    assert BARE.run([RIGHT, "print(f(your_number))"], TESTS) is Outcome.PASSED
+    assert BARE.run([RIGHT + "\nprint(f(your_number))"], TESTS) is Outcome.FAILED
 
 
 def test_grades_of_code() -> None:

@@ -12,14 +12,22 @@ from typing import NamedTuple
 __all__ = ["Fence", "after_marker", "fences", "last_boxed", "plain", "stated"]
 
 _DIGITS = re.compile(r"\d")
-_EMPHASIS = re.compile(r"\*{1,3}|__|`{1,3}|(?<!\w)_(?=\w)|(?<=\w)_(?!\w)")
+# But not the asterisks of "5 * 3", "5*3" and "10**3".
+_EMPHASIS = re.compile(
+    r"(?<![\d*])(?!(?<=[\d)]\s)\*\s)\*{1,3}+|(?<![\s*])\*{1,3}+(?!\d)|__|`{1,3}|(?<!\w)_(?=\w)|(?<=\w)_(?!\w)"
+)
+_RAISED = re.compile("[⁰¹²³⁴-⁹⁻]+")
+_MIXED = re.compile("(?<=\\d)(?=[¼-¾⅐-⅞])")
 _SPACING = re.compile(r"\\[,;:! ]|\\q?quad\b|~")
 _WRAPPED = re.compile(
     r"\\(?:text|textbf|textit|mathbf|mathrm|mathit|mathsf|rm|bf|displaystyle|operatorname)\b\s*"
 )
-_OPENING = re.compile(r"^[ ]{0,3}(`{3,}|~{3,})[ \t]*([^\s`]*)[^\n`]*$", re.MULTILINE)
+_OPENING = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*([^\s`]*)[^\n`]*$", re.MULTILINE)
 _STATED = re.compile(
-    r"\b(?:answer|solution|result|choice|option|total)\b(?:\s+(?!not\b)[^\s.:=;!?]{1,20}){0,6}?\s*(?::|=|\bis\b|\bare\b|\bwould be\b)"
+    r"\b(?:answer|solution|result|choice|option|total)\b[\"']?(?:\s+(?!not\b)[^\s.:=;!?]{1,20}){0,6}?\s*(?::|=|\bis\b|\bare\b|\bwould be\b)"
+    r"|\bcorrection\s*:"
+    r"|\b(?:actually|wait|no|sorry)\b(?:[\s,:.!—–-]+(?:actually|no)\b)?[\s,:.!—–-]+(?:it\s+is|it['’]s|it\s+should\s+be)\b"
+    r"|\b(?:actually|wait|no|sorry)\s*[,:!—–-]+\s*(?=[($-]?(?:[\d.,]*\d|(?-i:[A-J]))\)?\s*(?:[.!]|$))"
     r"|^[ \t]*####|答案\s*[是为為:]|\b(?:antwort|r[ée]ponse|respuesta|risposta|resposta|ответ)\s*(?::|=|\bist\b|\best\b|\bes\b|\bè\b|\bé\b|—)",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -34,8 +42,10 @@ class Fence(NamedTuple):
 
 def plain(text: str) -> str:
     """Return a text in compatibility form, digits of all scripts as 0 to 9, markdown's and LaTeX's dress taken off."""
-    text = unicodedata.normalize("NFKC", text).replace("\u2212", "-")
     if not text.isascii():
+        # "m²" and "1½" are neither m2 nor 11/2.
+        text = _MIXED.sub(" ", _RAISED.sub(lambda raised: f"^{raised[0]}", text))
+        text = unicodedata.normalize("NFKC", text).replace("\u2212", "-")
         text = _DIGITS.sub(lambda digit: str(unicodedata.digit(digit[0])), text)
     return (
         _WRAPPED.sub("", _SPACING.sub(" ", _EMPHASIS.sub("", text)))
@@ -84,7 +94,7 @@ def fences(text: str) -> list[Fence]:
     at = 0
     while opening := _OPENING.search(text, at):
         fence, language = opening[1], opening[2].lower()
-        closing = re.compile(rf"^[ ]{{0,3}}{re.escape(fence[0])}{{{len(fence)},}}[ \t]*$", re.MULTILINE)
+        closing = re.compile(rf"^[ \t]*{re.escape(fence[0])}{{{len(fence)},}}[ \t]*$", re.MULTILINE)
         closed = closing.search(text, min(opening.end() + 1, len(text)))
         blocks.append(Fence(language, text[opening.end() + 1 : closed.start() if closed else len(text)]))
         if not closed:

@@ -1,8 +1,9 @@
 r"""The grader of multiple choice: which letter a response settles on.
 
-The rule, first that speaks: a lone letter; the last \boxed{}; the last statement such as "the answer is (B)"; a line
-that leads with a letter as the options do; the last verdict such as "so B" or "B is correct"; the one letter that is
-named and not ruled out; the one option whose text is given. Where two letters are left, there is no answer. Pure.
+The rule, first that speaks: a lone letter; the last \boxed{}; the last statement such as "the answer is (B)"; the one
+letter that is a paragraph of its own; a line that leads with a letter as the options do; the last verdict such as "so B"
+or "B is correct"; the one letter that is named and not ruled out; the one option whose text is given. Where two letters
+are left, there is no answer. Pure.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _WORD_GOES_ON = re.compile(
 
 
 class _Patterns(NamedTuple):
+    capital: re.Pattern[str]
     lone: re.Pattern[str]
     leading: re.Pattern[str]
     opening: re.Pattern[str]
@@ -44,19 +46,22 @@ def _patterns(n: int) -> _Patterns:
     start, end = r"(?<![A-Za-zÀ-ÿ0-9_'’.-])", r"(?![A-Za-zÀ-ÿ0-9_'’])(?!-\w)"
     letter = rf"[(\[{{]?\s?({capital})\s?[)\]}}]?{end}"
     # A bare A or I is an article or a pronoun, unless a mark, an end or a verb follows.
-    apart = r"(?=\s*(?:[.,;:!?)\]}\n]|$|\b(?:is|was|because|since|as|seems|looks|and|or)\b))"
+    apart = r"(?=\s*(?:[.,;:!?/)\]}\n]|$|\b(?:is|was|because|since|as|seems|looks|and|or)\b))"
     bare = rf"{start}(?:[AI]{apart}|(?![AI]){capital}){end}"
     bracketed = rf"[(\[]?(?-i:({capital}))[)\]]?"
+    one = rf"[(\[]?(?-i:{capital})[)\]]?{end}"
+    several = rf"({one}(?:\s*(?:,|/|&|\band\b|\bor\b|\bnor\b)+\s*(?:(?:and|or|nor)\s+)?(?:option\s+|choice\s+)?{one})*)"
     described = r"(?:the\s+)?(?:correct\s+|right\s+|best\s+)?(?:answer|option|choice|letter)\s+(?:is\s+)?(?:option\s+|choice\s+)?"
     concluding = (
-        r"\b(?:so|thus|therefore|hence|choose|chose|choosing|pick|picking|select|selecting|go\s+with|going\s+with|settle\s+on|leaves|leaving)\b"
+        r"\b(?:so|thus|therefore|hence|say|choose|chose|choosing|pick|picking|select|selecting|go\s+with|going\s+with|settle\s+on|leaves|leaving)\b"
         r"[\s,:]*(?:i\s+(?:choose|pick|select)\s+|with\s+|us\s+with\s+|it\s+is\s+|it's\s+|it\s+must\s+be\s+|only\s+)?"
     )
     right = r"(?:the\b|my\b|correct|right|best|true)"
     # "so B is out" concludes nothing, "so B is right" does.
     no_subject = rf"(?!\s+(?:is|was|are|can|cannot|seems|looks)\b(?!\s+{right}))"
-    wrong = r"(?:wrong|incorrect|false|not|n't|cannot|can't|isn't|ruled|eliminated|excluded|out|too|impossible|invalid)"
+    wrong = rf"(?:wrong|incorrect|false|not(?!\s+{one})|n't|cannot|can't|isn't|ruled|eliminated|excluded|out|too|impossible|invalid)"
     return _Patterns(
+        capital=re.compile(rf"\b{capital}\b"),
         lone=re.compile(rf"\W*(?:option|choice|answer)?\W*({either})\W*", re.IGNORECASE),
         leading=re.compile(
             rf"^[ \t>#]*(?:[-+][ \t]+)?(?:[(\[]\s?({capital})\s?[)\]]|({capital})\s?[).:\]])(?=\s|$)",
@@ -67,16 +72,16 @@ def _patterns(n: int) -> _Patterns:
             re.IGNORECASE,
         ),
         another=re.compile(
-            rf"\s*(?:,|/|&|\bor\b|\band\b|\bas well as\b)\s*(?:also\s+|option\s+)?[(\[]?({capital})[)\]]?{end}(?!\s+(?:is|are|was)\b)"
+            rf"\s*\(?(?:,|/|&|\bor\b|\band\b|\bas well as\b)\s*(?:also\s+|option\s+|maybe\s+|perhaps\s+|possibly\s+)?[(\[]?({capital})[)\]]?{end}(?!\s+(?:is|are|was)\b)"
         ),
         verdict=re.compile(
             rf"{concluding}(?:{described})?[(\[]?(?-i:({bare}))[)\]]?{no_subject}"
-            rf"|{start}{bracketed}\s+(?:is|must\s+be|would\s+be|has\s+to\s+be)\s+(?:therefore\s+|clearly\s+|thus\s+|then\s+)?(?:the\s+|my\s+)?(?:only\s+)?(?:correct|right|best|true|answer|final\s+answer)\b",
+            rf"|{start}{bracketed}\s+(?:is|must\s+be|would\s+be|has\s+to\s+be)\s+(?:therefore\s+|clearly\s+|thus\s+|then\s+)?(?:the\s+|my\s+)?(?:only\s+)?(?:correct|right|better|best|true|answer|final\s+answer)\b",
             re.IGNORECASE,
         ),
         ruled_out=re.compile(
-            rf"{start}{bracketed}\s*(?:,\s*|\s)(?:is|was|are|does|do|can|cannot|looks|seems)?\s*{wrong}"
-            rf"|\b(?:not|neither|nor|eliminates?|exclude|rules?\s+out|ruled\s+out|reject|discard|except|isn't|can't\s+be|cannot\s+be)\s+(?:option\s+|choice\s+|out\s+)?{bracketed}{end}",
+            rf"{start}{several}\s*(?:,\s*|\s)(?:is|was|are|does|do|can|cannot|looks|seems|both|all|\s)*\s*{wrong}"
+            rf"|\b(?:not|neither|nor|eliminat(?:es?|ing)|exclud(?:e|ing)|rul(?:es?|ing)\s+out|ruled\s+out|reject|discard|except|isn't|can't\s+be|cannot\s+be)\s+(?:option\s+|choice\s+|out\s+|among\s+|one\s+of\s+)?{several}",
             re.IGNORECASE,
         ),
         named=re.compile(rf"[(\[]({capital})[)\]]|({bare})"),
@@ -110,12 +115,21 @@ def find_choice(response: str, n: int = len(_LETTERS), options: Sequence[str] = 
             if letter in "AI" and not _closed(found[0]) and _WORD_GOES_ON.match(statement, found.end()):
                 continue  # "the answer is A large city"
             return None if patterns.another.match(statement, found.end()) else letter
-    ruled_out = _letters(patterns.ruled_out, text)
+    alone = {each[1].upper() for part in text.split("\n\n") if (each := patterns.lone.fullmatch(part))}
+    if len(alone) == 1:
+        return alone.pop()
+    ruled_out = {
+        letter for a, b in patterns.ruled_out.findall(text) for letter in patterns.capital.findall(a or b)
+    }
+    if any(patterns.another.match(text, found.end()) for found in patterns.leading.finditer(text)):
+        return None
     leading = _letters(patterns.leading, text) - ruled_out
     if len(leading) == 1:
         return leading.pop()
-    if verdicts := [found[1] or found[2] for found in patterns.verdict.finditer(text)]:
-        return verdicts[-1]
+    if verdicts := list(patterns.verdict.finditer(text)):
+        last = verdicts[-1]
+        either = patterns.another.match(text, last.end()) and not text.startswith(",", last.end())
+        return None if either else last[1] or last[2]
     left = _letters(patterns.named, text) - ruled_out
     return left.pop() if len(left) == 1 else _by_text(text, options)
 

@@ -7,6 +7,7 @@ processes. The command runs it only with --allow-code.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from textwrap import dedent
 from typing import ClassVar, Literal
 
 from training.grade.answer_text import fences
@@ -29,8 +30,10 @@ _GRADES = {
 def code_blocks(response: str) -> list[str]:
     """Return the code of a response: blocks tagged as Python, else those without a tag, else all of it. Pure."""
     blocks = fences(response)
-    tagged = [block.text for block in blocks if block.language in _TAGS]
-    return tagged or [block.text for block in blocks if not block.language] or [response]
+    found = [block for block in blocks if block.language in _TAGS] or [
+        block for block in blocks if not block.language
+    ]
+    return [dedent(block.text) for block in found] or [response]
 
 
 @dataclass(frozen=True)

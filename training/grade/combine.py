@@ -22,11 +22,12 @@ from typing import NamedTuple
 
 from training.grade.grades import Grade, Why
 
-__all__ = ["MOST_JUDGES", "Combine", "Given", "Label", "combine", "decides"]
+__all__ = ["MOST_JUDGES", "PASS_SCORE", "Combine", "Given", "Label", "combine", "decides"]
 
 MOST_JUDGES = 8
 """Judges in one rule: their outcomes are enumerated."""
-_HALF = 0.5
+PASS_SCORE = 0.5
+"""From here on a score passes, where no ladder says otherwise."""
 
 
 class Combine(StrEnum):
@@ -67,7 +68,10 @@ def decides(how: Combine, scores: Sequence[float | None]) -> bool:
 
 
 def combine(
-    how: Combine, given: Sequence[Given], weights: Sequence[float] | None = None, pass_score: float = _HALF
+    how: Combine,
+    given: Sequence[Given],
+    weights: Sequence[float] | None = None,
+    pass_score: float = PASS_SCORE,
 ) -> Label:
     """Return the label of a row. Pure.
 

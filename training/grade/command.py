@@ -11,17 +11,19 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from eval.progress import Progress
+from eval.table import shown
 from router.errors import ConfigError
 from router.tiers import Ladder, read_tiers
 from training.collect.sinks import require_format, write_blocks
 from training.grade.answers import Answers, gradable_rows, read_answers
-from training.grade.combine import Label
+from training.grade.combine import PASS_SCORE, Label
 from training.grade.config import Grading, is_judge, read_grading
 from training.grade.grades import Row
 from training.grade.grading import Graded, add_judged, assign, check_columns, grade_rows, label_row, to_judge
@@ -30,7 +32,6 @@ from training.grade.summary import summarise
 __all__ = ["add_arguments", "run"]
 
 _BLOCK = 4096
-_PASS_SCORE = 0.5  # of a ladder that names none
 _STOPPED = 4
 
 
@@ -57,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--budget-usd", type=_positive, metavar="USD", help="the most that judges may cost")
     add("--concurrency", type=_count, default=16, metavar="N", help="calls of judges at a time (default: 16)")
-    add("--base-url", metavar="URL", help="of judges whose table names none")
+    add("--base-url", metavar="URL", help="where judges are asked; goes before the base_url of their tables")
     add(
         "--workers",
         type=_count,
@@ -94,7 +95,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     )
     grade_rows(graded.values(), grading, options.workers, progress)
     judges, stopped = _judge(graded, rows, answers, grading, ladder, options, progress)
-    pass_score = ladder.pass_score if ladder else _PASS_SCORE
+    pass_score = ladder.pass_score if ladder else PASS_SCORE
     labels = {i: label_row(each, pass_score) for i, each in graded.items()}
     progress.step("write")
     _write(options.out, answers, graded, labels)
@@ -199,14 +200,14 @@ def _grades(each: Graded) -> str:
 
 
 def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"a number above 0; found {text}")
-    return value
+    with suppress(ValueError):
+        if 0 < (value := float(text)) < float("inf"):
+            return value
+    raise argparse.ArgumentTypeError(f"expected a number above 0, found {shown(text)}")
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"1 or more; found {text}")
-    return value
+    with suppress(ValueError):
+        if (value := int(text)) >= 1:
+            return value
+    raise argparse.ArgumentTypeError(f"expected a whole number above 0, found {shown(text)}")

@@ -39,6 +39,7 @@ _FOLDED = _Folding()
 _MINUS, _POINT, _COMMA = "\ue000", "\ue001", "\ue002"
 _SIGN = re.compile(r"(?<!\w)[-\u2212](?=[.,]?\d)")
 _WITHIN = re.compile(r"(?<=\d)[.,](?=\d)|(?<![\w.,])\.(?=\d)")
+_PARTING = re.compile(r"(?<=\d)[:/](?=\d)")  # half past ten is not 1030
 _ARTICLES = re.compile(r"\b(?:an?|the)\b")
 
 
@@ -48,7 +49,9 @@ def normalise(text: str, *, articles: bool = True) -> str:
     Kept are the marks that do change one: the sign of a number, the point and comma within it, and # % & @ +.
     """
     text = unicodedata.normalize("NFKC", text).casefold()
-    text = _WITHIN.sub(lambda mark: _POINT if mark[0] == "." else _COMMA, _SIGN.sub(_MINUS, text))
+    text = _WITHIN.sub(
+        lambda mark: _POINT if mark[0] == "." else _COMMA, _SIGN.sub(_MINUS, _PARTING.sub(" ", text))
+    )
     text = text.translate(_FOLDED)
     if articles:
         text = _ARTICLES.sub(" ", text)

@@ -19,16 +19,28 @@ Decimal = Literal["auto", "point", "comma"]
 _SPACE = "[ \u00a0\u2009\u202f]"
 _DIGITS = rf"(?:\d{{1,3}}(?:{_SPACE}\d{{3}})+(?!\d)|\d{{1,3}}(?:['’]\d{{3}})+(?!\d)|\d+)(?:[.,]\d+)*|[.,]\d+"
 _LATEX = r"\\[dt]?frac\s*\{\s*(?P<top>-?[\d.,]+)\s*\}\s*\{\s*(?P<bottom>-?[\d.,]+)\s*\}"
-_SCALES = {"thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12}
+_SCALES = {
+    "thousand": 1e3,
+    "million": 1e6,
+    "billion": 1e9,
+    "trillion": 1e12,
+    "k": 1e3,
+    "m": 1e6,
+    "b": 1e9,
+    "bn": 1e9,
+}
 _NUMBER = re.compile(
-    rf"(?P<before>[$€£¥]\s?)?(?P<sign>(?<![\w)\]}}.])[-+]\s?)?(?P<money>[$€£¥]\s?)?"
+    rf"(?P<before>[$€£¥]\s?)?(?P<sign>(?<![\w)\]}}.])(?:[-+](?!(?<=^.)\s)\s?|negative\s|(?<![\d)]\s)minus\s))?(?P<money>[$€£¥]\s?)?"
     rf"(?:(?P<whole>\d+\s?)?{_LATEX}"
     rf"|(?<![\w/.,])(?:(?P<mixed>\d+)\s)?(?P<over>\d+)\s?[/⁄]\s?(?P<under>\d+)(?![\d/]|\.\d)"
     rf"|(?<![A-Za-z_\d.])(?P<digits>{_DIGITS})"
-    rf"(?:(?:[eE]|\s?(?:x|×|\*|\\times|\\cdot)\s?10\s?(?:\^|\*\*)\s?\{{?\s?)(?P<power>[-+]?\d{{1,4}})\s?\}}?)?)"
-    rf"(?P<scale>\s?(?:thousand|million|billion|trillion)\b)?(?P<percent>\s?(?:%|percent\b|per cent\b|pct\b))?",
-    re.IGNORECASE,
+    rf"(?:(?:\^|\*\*)\{{?(?P<exponent>-?\d{{1,4}})\}}?|(?:[eE]|\s?(?:x|×|\*|\\times|\\cdot)\s?10\s?(?:\^|\*\*)\s?\{{?\s?)(?P<power>[-+]?\d{{1,4}})\s?\}}?)?)"
+    rf"(?P<scale>\s?(?:thousand|million|billion|trillion)\b|(?(before)|(?(money)|(?!)))(?:k|(?-i:[KMB])|bn)\b(?!\s?\$))?(?P<percent>\s?(?:%|percent\b|per cent\b|pct\b))?",
+    re.IGNORECASE | re.MULTILINE,
 )
+# An exponent or the number under a root is no value of its own; nor is the factor of a root or of pi.
+_NO_VALUE_BEFORE = re.compile(r"(?:\^|√|\\sqrt)\s?[{(]?$")
+_NO_VALUE_AFTER = re.compile(r"\s?(?:π|√|pi\b|\\(?:pi|sqrt|log|ln|sin|cos|tan)\b)")
 _GROUPED = re.compile(r"\d*|\d+(?:[.,]\d{2,3})*[.,]\d{3}")
 
 
@@ -48,8 +60,11 @@ def find_numbers(text: str, decimal: Decimal = "auto") -> Iterator[Found]:
         value = _value(match, decimal)
         if value is None or not isfinite(value):
             continue
+        start, end = match.span()
+        if _NO_VALUE_BEFORE.search(text[max(0, start - 7) : start]) or _NO_VALUE_AFTER.match(text, end):
+            continue
         money = (match["before"] or match["money"] or "").strip()
-        yield Found(value, match["percent"] is not None, match.start(), match.end(), money)
+        yield Found(value, match["percent"] is not None, start, end, money)
 
 
 def parse_digits(digits: str, decimal: Decimal = "auto") -> float | None:
@@ -83,13 +98,17 @@ def _value(match: re.Match[str], decimal: Decimal) -> float | None:
     if value is None:
         return None
     value *= _SCALES.get((match["scale"] or "").strip().lower(), 1.0)
-    return -value if (match["sign"] or "").startswith("-") else value
+    return value if (match["sign"] or "+").startswith("+") else -value
 
 
 def _unsigned(match: re.Match[str], decimal: Decimal) -> float | None:
     if match["digits"] is not None:
         value = parse_digits(match["digits"], decimal)
-        return value if value is None or not match["power"] else _scaled(value, int(match["power"]))
+        if value is None or not (match["power"] or match["exponent"]):
+            return value
+        return (
+            _scaled(value, int(match["power"])) if match["power"] else _raised(value, int(match["exponent"]))
+        )
     above = parse_digits((match["top"] or match["over"]).lstrip("-"), decimal)
     below = parse_digits((match["bottom"] or match["under"]).lstrip("-"), decimal)
     if above is None or not below:
@@ -101,3 +120,10 @@ def _unsigned(match: re.Match[str], decimal: Decimal) -> float | None:
 def _scaled(value: float, power: int) -> float | None:
     # By way of text, because 3.4 * 10.0**-1 is not .34; what no float holds comes back as infinity or 0.
     return float(f"{value!r}e{power}") if "e" not in repr(value) else None
+
+
+def _raised(value: float, power: int) -> float | None:
+    try:
+        return value**power
+    except (OverflowError, ZeroDivisionError):
+        return None

@@ -19,8 +19,10 @@ from training.grade.references import references
 __all__ = ["Language", "Length"]
 
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
-# A mark within a number or a name, such as 3.14 or e.g., has no space behind it or no capital after it.
-_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s|$)|[。！？]+")
+# A mark within a number or a name, such as 3.14 or e.g., has no space behind it, or a small letter after that.
+_SENTENCE_END = re.compile(
+    r"(?:\.(?<!\bDr\.)(?<!\bMr\.)(?<!\bMs\.)(?<!\bSt\.)(?<!\bMrs\.)(?<!\bProf\.)(?!\s+[a-z])|[!?…]|\.\.+)+[\"'”’)\]]*(?=\s|$)|[。！？]+"
+)
 _NO_LANGUAGE = re.compile(r"https?://\S+|`[^`\n]*`|[\w.+-]+@[\w-]+\.\w+")
 
 

@@ -7,18 +7,19 @@ text around it. Schemas are read without the network: a reference to another add
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
 
 import jsonschema_rs
 
-from training.grade.answer_text import fences
 from training.grade.grades import FAILED, PASSED, Grade, Row, Why
 
 __all__ = ["Json", "JsonSchema", "parse_strictly"]
 
 _BACKTRACKS = 100_000  # of a schema's pattern on one text: some milliseconds
 _LONGEST_WHOLE = 4000  # digits; Python refuses integers from 4,300 on, JSON does not
+_FENCED = re.compile(r"\s*(`{3,}|~{3,})[^\n`]*\n(.*?)(?:\1\s*)?", re.DOTALL)
 _TYPES = {"object": dict, "array": list}
 
 
@@ -55,11 +56,9 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_consta
 
 
 def _document(text: str, *, fenced: bool) -> str:
-    """Return the response, or what stands in its only fence where that is allowed and nothing else stands around."""
-    if not fenced:
-        return text
-    blocks = fences(text)
-    return blocks[0].text if len(blocks) == 1 and text.lstrip().startswith(("```", "~~~")) else text
+    """Return the response, or what stands in a fence around all of it where that is allowed."""
+    found = _FENCED.fullmatch(text) if fenced else None
+    return found[2] if found else text
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Json:
     type : {"any", "object", "array"}
         What it has to be.
     fenced : bool
-        One fenced code block around it is allowed, if the response begins with it.
+        One fenced code block around all of it is allowed.
     """
 
     name: str

@@ -39,7 +39,7 @@ class Asking:
     reference : str or None
         Column with an answer that is right; rows without one are then not judged.
     human : str or None
-        Human-graded file: `prompt_id`, `model`, and `passed` or `score`.
+        Human-graded file: `prompt_id`, `model`, and `passed` or `score`. A relative path starts where the command is run.
     floor : float
         Least kappa of the judge with the human.
     unmeasured : bool

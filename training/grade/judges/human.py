@@ -66,7 +66,15 @@ def read_human(
     ConfigError
         The file cannot be read, a cell is wrong, too few rows are known, or all pass, or all fail.
     """
-    table = read_table(path, texts=("prompt_id", "model"))
+    if not path.exists():
+        raise ConfigError(
+            f"human grades {path}: expected the file that {where} is measured by, found none; a relative path starts where "
+            "the command is run"
+        )
+    try:
+        table = read_table(path, texts=("prompt_id", "model"))
+    except ConfigError as error:
+        raise ConfigError(f"human grades {str(error).removeprefix('history ')}") from None
     scores = _scores(table)
     on_stars = "passed" not in table.columns and max(scores.values(), default=0.0) > 1.0
     if on_stars and pass_at is None:

@@ -14,6 +14,7 @@ from router.errors import ConfigError
 from router.tiers import Ladder
 from training.calls.endpoints import read_keys
 from training.calls.journal import Journal
+from training.grade.combine import PASS_SCORE
 from training.grade.grades import Row, Why
 from training.grade.judges.asking import Asker
 from training.grade.judges.concluding import Case, Judged, conclude
@@ -23,8 +24,6 @@ from training.grade.judges.measuring import Measured, interval_text, measure, re
 from training.grade.judges.questions import Said, Task, name_of, unasked
 
 __all__ = ["Judged", "Judgement", "judge_rows"]
-
-_PASS_SCORE = 0.5  # of a ladder that names none
 
 Pair = tuple[str, str]
 
@@ -80,7 +79,7 @@ def judge_rows(
     """
     unused = {name: list[Judged]() for name, (_, rows) in judges.items() if not rows}
     judges = {name: each for name, each in judges.items() if name not in unused}
-    pass_score = _PASS_SCORE if ladder is None else ladder.pass_score
+    pass_score = PASS_SCORE if ladder is None else ladder.pass_score
     warnings = {name: _self_preference(judge, history, ladder) for name, (judge, _) in judges.items()}
     for name, found in warnings.items():
         for text in found:
