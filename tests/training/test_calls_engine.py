@@ -22,7 +22,7 @@ from training.calls import retries
 from training.calls.budget import most_usd, picos
 from training.calls.call import Unit
 from training.calls.engine import EndpointClosed
-from training.calls.journal import Journal
+from training.calls.journal import JOURNAL_FILE, Journal
 from training.calls.records import Intent
 
 ONE = ("small",)
@@ -288,6 +288,31 @@ def test_what_is_admitted_depends_on_costs_and_not_on_time(
     ]
     assert ("budget" if len(expected) < 20 else None) == summary.stopped
     assert summary.spent_usd == pytest.approx(spent / 1e12)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 999), calls=st.floats(4, 40), share=st.floats(0, 1))
+def test_killed_at_any_line_a_budget_admits_the_same_where_a_key_is_billed_once(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, calls: float, share: float
+) -> None:
+    most = most_usd(endpoints("http://x")["large"], next(units(1)).calls[0].messages)
+    whole, killed = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("killed")
+    with raw_server(_uneven(seed)) as raw:  # type: ignore[arg-type]
+        run(raw.url, whole, 15, budget_usd=calls * most)
+        lines = (whole / JOURNAL_FILE).read_bytes().splitlines(keepends=True)
+        (killed / JOURNAL_FILE).write_bytes(b"".join(lines[: 1 + int(share * (len(lines) - 1))]))
+        run(raw.url, killed, 15, budget_usd=calls * most, unsettled="idempotent")
+    found, expected = (
+        {
+            label: answer and (answer.response, answer.cost_usd)
+            for label, answer in answers(folder, 15).items()
+        }
+        for folder in (killed, whole)
+    )
+    assert expected == found
+    with Journal.open(killed) as journal:
+        assert 0.0 == journal.possibly_usd
+        assert not journal.unsettled
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -91,9 +91,9 @@ def test_which_answers_stay(tmp_path: Path) -> None:
 
 def test_records_that_are_put_together_share_their_way_to_the_disk(tmp_path: Path) -> None:
     async def write(journal: Journal, key: str) -> None:
-        await journal.write_intent(key, "small", 1.0)
+        await journal.wait(journal.put(Intent(key, "small", 1.0)))
         assert key in journal.unsettled
-        await journal.write_answer(key, _answer())
+        await journal.wait(journal.put(Answered(key, _answer())))
         assert _answer() == journal.answer(key)
 
     async def write_all(journal: Journal) -> None:

@@ -160,6 +160,16 @@ def test_other_prompts_are_appended(quiet: Standin, collect: Collect) -> None:
     assert 7 == len(read_history(collect.out).prompts)
 
 
+def test_what_was_spent_beside_is_said(quiet: Standin, collect: Collect) -> None:
+    prompts = collect.write(simple_prompts(3))
+    assert "beside these" not in collect(prompts, "--base-url", quiet.url).err
+    again = collect(prompts, "--base-url", quiet.url, "--max-output-tokens", 99)
+    assert (0, 18) == (again.code, quiet.bill()["calls"])
+    assert re.search(
+        r"the journal has calls for \$0\.\d+ beside these, of other prompts, tiers or parameters", again.err
+    )
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_other_prompts_are_appended_in_any_format(quiet: Standin, collect: Collect, suffix: str) -> None:
     out = collect.folder / f"history{suffix}"
@@ -343,9 +353,9 @@ def test_a_dry_run_says_how_many_prompts_the_budget_covers(collect: Collect) -> 
     whole = collect(prompts, "--dry-run").result["expected_usd"]
     ended = collect(prompts, "--dry-run", "--budget-usd", f"{whole / 2:.8f}")
     sampling = ended.result["sampling"]
-    assert ("stratified", 100, True) == (sampling["method"], sampling["of"], sampling["by_budget"])
-    assert sampling["taken"] == pytest.approx(47, abs=2)
-    assert f"{sampling['taken']} of them are asked (stratified)" in ended.err
+    assert ("stratified", 100, 100) == (sampling["method"], sampling["wanted"], sampling["of"])
+    assert sampling["taken"] == pytest.approx(48, abs=2), "the most that one more may cost is kept back"
+    assert f"about {sampling['taken']} of them are asked (stratified)" in ended.err
     half = collect(prompts, "--dry-run", "--batch").result["expected_usd"]
     assert whole / 2 == pytest.approx(half)
 

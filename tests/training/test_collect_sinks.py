@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from eval.table import is_missing, read_table
@@ -46,7 +46,26 @@ def test_no_rows_leave_the_columns(tmp_path: Path, name: str) -> None:
     write_blocks(tmp_path / name, TYPES, [])
     assert (tmp_path / name).exists()
     if name.endswith("csv"):
-        assert "prompt_id,n,usd,flag\n" == (tmp_path / name).read_text()
+        assert b"prompt_id,n,usd,flag\r\n" == (tmp_path / name).read_bytes()
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@given(cell=st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+@example("a lone\rcarriage return")
+def test_any_text_is_read_back(tmp_path_factory: pytest.TempPathFactory, suffix: str, cell: str) -> None:
+    path = tmp_path_factory.mktemp("any") / f"h{suffix}"
+    write_blocks(path, {"prompt_id": pa.string(), "n": pa.int64()}, [{"prompt_id": [cell], "n": [1]}])
+    assert [cell] == read_table(path).cells("prompt_id")
+
+
+def test_what_a_link_points_to_is_written(tmp_path: Path) -> None:
+    kept = tmp_path / "elsewhere" / "kept.jsonl"
+    kept.parent.mkdir()
+    link = tmp_path / "latest.jsonl"
+    link.symlink_to(kept)
+    for _ in range(2):  # the file is not there at first
+        write_blocks(link, TYPES, BLOCKS)
+        assert (True, 3) == (link.is_symlink(), len(read_table(kept).places))
 
 
 @pytest.mark.parametrize("name", [f"h{suffix}" for suffix in FORMATS])

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import ExitStack, contextmanager
 from itertools import chain
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from eval.progress import Progress
 from eval.status import Status
@@ -59,7 +59,7 @@ def run_batches(
     concurrency: int = 16,
     progress: Progress,
     total: int,
-    unsettled: Literal["retry", "skip"] = "retry",
+    unsettled: str = "retry",
     retry: Set[Status] = frozenset(),
     command: str = "the same command",
     limits: BatchLimits = BatchLimits(),  # noqa: B008 - it cannot change
@@ -76,7 +76,7 @@ def run_batches(
     ----------
     units, endpoints, journal, budget_usd, progress, total, retry, command
         As of `training.calls.engine.run_calls`.
-    concurrency, unsettled : int, "retry" or "skip"
+    concurrency, unsettled : int, str
         For calls that a killed run had sent by themselves: they cannot go into a batch, where they might be billed again, so
         they are sent again by themselves, after the batches.
     limits : BatchLimits
@@ -121,7 +121,7 @@ def run_batches(
         try:
             more = run_calls(
                 [Unit((call,)) for call in run.left], endpoints, journal, budget_usd=budget_usd, concurrency=concurrency,
-                progress=progress, total=len(run.left), retry=retry, command=command,
+                progress=progress, total=len(run.left), unsettled=unsettled, retry=retry, command=command,
             )  # fmt: skip
         except (Interrupted, EndpointClosed) as stopped:
             stopped.summary = _add(summary, stopped.summary)
@@ -176,7 +176,7 @@ class _Run:
                 raise Stopping
             wait = pace.first_s if self._look() else min(wait * pace.growth, pace.most_s)
         if self._waiting is not None and not self._stop.is_set():
-            self._summary.stopped = "budget"
+            self._summary.stopped, self._summary.next_usd = "budget", usd(self._most(self._waiting))
 
     def note(self, answer: Answer) -> None:
         """Take account of an answer that is in the journal."""
@@ -228,15 +228,16 @@ class _Run:
                 self._waiting = self._pull()
                 if self._waiting is None:
                     return
-            most = sum(
-                most_in_batch(self._sender(call.endpoint).endpoint, call.messages) for call in self._waiting
-            )
+            most = self._most(self._waiting)
             spooled = sum(sender.spooled for sender in self.senders.values())
             if self._limit is not None and self._journal.committed_picos + spooled + most > self._limit:
                 return
             for call in self._waiting:
                 self._sender(call.endpoint).add(call)
             self._waiting = None
+
+    def _most(self, calls: list[Call]) -> int:
+        return sum(most_in_batch(self._sender(call.endpoint).endpoint, call.messages) for call in calls)
 
     def _pull(self) -> list[Call] | None:
         """Return what is to be made of the next unit that is not settled; None if there is none."""
@@ -281,6 +282,7 @@ def _add(summary: CallsSummary, more: CallsSummary) -> CallsSummary:
     summary.spent_usd += more.spent_usd
     summary.possibly_usd += more.possibly_usd
     summary.stopped = summary.stopped or more.stopped
+    summary.next_usd = summary.next_usd or more.next_usd
     return summary
 
 

@@ -14,10 +14,10 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from eval.progress import Progress
-from eval.status import AGAIN, Status
+from eval.status import Status
 from router.errors import ConfigError
 from router.tiers import CHARS_PER_TOKEN
 from training.calls.answer import Answer
@@ -30,14 +30,16 @@ from training.calls.journal import Journal
 from training.calls.outcome import CallsSummary, EndpointClosed, Interrupted
 from training.calls.reading import input_chars
 from training.calls.records import Answered, Intent
-from training.calls.retries import backoff_s, may_be_billed, worth_another
+from training.calls.retries import backoff_s, idempotency_key, may_be_billed, worth_another
 from training.calls.signals import caught
 from training.calls.ticker import Ticker
 
-__all__ = ["MOST_AT_ONCE", "CallsSummary", "EndpointClosed", "Interrupted", "run_calls"]
+__all__ = ["MOST_AT_ONCE", "UNSETTLED", "CallsSummary", "EndpointClosed", "Interrupted", "run_calls"]
 
 MOST_AT_ONCE = 1000
 """Connections that one client of the SDK opens."""
+UNSETTLED: tuple[str, ...] = ("retry", "idempotent", "skip")
+"""What may become of calls that a killed run had sent."""
 
 
 def run_calls(
@@ -49,7 +51,7 @@ def run_calls(
     concurrency: int = 16,
     progress: Progress,
     total: int,
-    unsettled: Literal["retry", "skip"] = "retry",
+    unsettled: str = "retry",
     retry: Set[Status] = frozenset(),
     command: str = "the same command",
 ) -> CallsSummary:
@@ -73,8 +75,11 @@ def run_calls(
         Where it is told.
     total : int
         How many calls `units` hold, for the progress.
-    unsettled : "retry" or "skip"
-        What becomes of calls that a killed run had sent: sent again with the same Idempotency-Key, or left alone.
+    unsettled : str
+        What becomes of calls that a killed run had sent. "retry": sent again with the same Idempotency-Key, and what was sent
+        before counts at its most for ever. "idempotent": the same, but what was sent before counts no more, which is right where
+        the provider bills a key once; then the budget admits what it would have admitted had nobody killed the run. "skip":
+        left alone.
     retry : set of Status
         Answers to ask for again, beside those that always are.
     command : str
@@ -106,10 +111,24 @@ def run_calls(
 
 
 class _Admitted(NamedTuple):
-    """A call that the budget has room for."""
+    """A call that the budget has room for.
+
+    Attributes
+    ----------
+    most : int
+        What one request of it can cost, in picodollars.
+    held : int
+        What the budget counts of it already, in picodollars: a killed run had sent it, and the provider bills its key once.
+    """
 
     call: Call
-    most: int  # picodollars
+    most: int
+    held: int = 0
+
+    @property
+    def wanted(self) -> int:
+        """What is to be reserved for it."""
+        return max(self.most - self.held, 0)
 
 
 class _Run:
@@ -230,12 +249,13 @@ class _Run:
                 if self._waiting is None:
                     return None
             # An attempt that must be made again goes first: it stands before this unit in the order.
-            if not self._stalled and self._budget.reserve(sum(each.most for each in self._waiting)):
+            if not self._stalled and self._budget.reserve(sum(each.wanted for each in self._waiting)):
                 self._ready.extend(self._waiting)
                 self._waiting = None
             elif self._running:
                 await self._changed.wait()
             else:
+                self.summary.next_usd = usd(sum(each.wanted for each in self._waiting))
                 self._stop("budget")
 
     def _pull(self) -> list[_Admitted] | None:
@@ -246,7 +266,8 @@ class _Run:
                 if self._wants(call):
                     self._flying.add(call.key)
                     endpoint = self._asked[call.endpoint].endpoint
-                    wanted.append(_Admitted(call, picos(most_usd(endpoint, call.messages))))
+                    most = picos(most_usd(endpoint, call.messages))
+                    wanted.append(_Admitted(call, most, self._held(call)))
                 else:
                     self._ticker.skip()
             if wanted:
@@ -272,26 +293,31 @@ class _Run:
         summary.resent += 1
         return True
 
+    def _held(self, call: Call) -> int:
+        intent = self._journal.unsettled.get(call.key)
+        return picos(intent.most_usd) if intent is not None and self._unsettled == "idempotent" else 0
+
     # One call.
 
     async def _make(self, admitted: _Admitted) -> tuple[int, int]:
         """Make a call, and return in picodollars what was reserved for it, and what it cost or may have cost."""
-        call, most = admitted
+        call, most, held = admitted
         asked = self._asked[call.endpoint]
-        endpoint, key = asked.endpoint, self._idempotency_key(call)
+        endpoint = asked.endpoint
+        key = idempotency_key(call.key, self._journal.status(call.key), self._journal.answer_place(call.key))
         tokens = input_chars(call.messages) / CHARS_PER_TOKEN + endpoint.max_output_tokens
-        lost = 0  # requests that may have been billed, and brought nothing
+        lost = max(held - most, 0)  # what requests may have cost that brought nothing
         for number in range(1, endpoint.max_attempts + 1):
             if not await self._turn(asked, tokens):
                 if number == 1:
-                    return most, 0
+                    return admitted.wanted, 0
                 break
             if number == 1:
-                await self._write(Intent(call.key, call.endpoint, usd(most)))
+                await self._write(Intent(call.key, call.endpoint, usd(lost + most), again=held > 0))
             attempt = await send(asked.client, endpoint, call, key)
             answer = replace(attempt.answer, attempts=number)
             billed = may_be_billed(answer)
-            lost += billed
+            lost += most * billed
             asked.pace.settle(tokens, tokens if billed else _tokens_of(answer))
             if number == endpoint.max_attempts or not worth_another(answer):
                 break
@@ -299,13 +325,12 @@ class _Run:
                 break
             if billed:
                 if not await self._cover(most):
-                    return lost * most, self._settle(call, asked, answer, lost * most)
-                await self._write(Intent(call.key, call.endpoint, usd((lost + 1) * most), again=True))
+                    return lost, self._settle(call, asked, answer, lost)
+                await self._write(Intent(call.key, call.endpoint, usd(lost + most), again=True))
         if billed and self._stopping.is_set() and number < endpoint.max_attempts:
-            self._possibly += lost * most
-            return lost * most, lost * most  # left unsettled: the next run sends it again
-        reserved = (lost + (not billed)) * most
-        return reserved, self._settle(call, asked, answer, lost * most)
+            self._possibly += lost
+            return lost, lost  # left unsettled: the next run sends it again
+        return lost + most * (not billed), self._settle(call, asked, answer, lost)
 
     def _settle(self, call: Call, asked: Asked, answer: Answer, lost: int) -> int:
         """Write down what a call came to, and return what it cost or may have cost, in picodollars."""
@@ -368,16 +393,6 @@ class _Run:
             finally:
                 self._stalled -= 1
         return True
-
-    def _idempotency_key(self, call: Call) -> str:
-        """Return the key that all requests of a call carry.
-
-        Another one only where a complete answer is asked for again: under the old key a provider would repeat it.
-        """
-        status = self._journal.status(call.key)
-        if status is None or status in AGAIN or status in (Status.TIMEOUT, Status.CUT_OFF):
-            return call.key
-        return f"{call.key}-{self._journal.answer_place(call.key):x}"
 
 
 def _tokens_of(answer: Answer) -> int:

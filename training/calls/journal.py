@@ -165,14 +165,6 @@ class Journal:
 
     # What is written to it.
 
-    async def write_intent(self, key: str, endpoint: str, most_usd: float) -> None:
-        """Write that a call is about to be sent, and return once that is on disk."""
-        await self.wait(self.put(Intent(key, endpoint, most_usd)))
-
-    async def write_answer(self, key: str, answer: Answer) -> None:
-        """Write what came of a call, and return once that is on disk."""
-        await self.wait(self.put(Answered(key, answer)))
-
     def put(self, record: Record) -> _Batch:
         """Hand a record over to be written, in a running loop, and return what to `wait` for.
 

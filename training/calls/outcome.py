@@ -33,6 +33,8 @@ class CallsSummary:
         From the first call to the last.
     stopped : str or None
         "budget", "interrupted", "closed" (an endpoint), "full" (the disk); None if all calls were made.
+    next_usd : float
+        Where the budget stopped it: the most that the unit can cost for which there was no room.
     """
 
     made: int = 0
@@ -45,6 +47,7 @@ class CallsSummary:
     possibly_usd: float = 0.0
     seconds: float = 0.0
     stopped: str | None = None
+    next_usd: float = 0.0
 
 
 class EndpointClosed(RouterError):  # noqa: N818 - a state

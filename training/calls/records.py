@@ -29,7 +29,7 @@ class Intent:
     via : str or None
         What carries it if it is not sent by itself: the tag of a batch.
     again : bool
-        It takes the place of the intent before it, and its most counts what that one may have cost.
+        It takes the place of the intent before it: its most is for both.
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""Which attempts are worth another, and after how long. Pure, but for chance."""
+"""Which attempts are worth another, after how long and under which key. Pure, but for chance."""
 
 from __future__ import annotations
 
@@ -7,10 +7,18 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from eval.status import Status
+from eval.status import AGAIN, Status
 from training.calls.answer import Answer
 
-__all__ = ["LONGEST_WAIT_S", "OUT_OF_CREDIT", "backoff_s", "may_be_billed", "retry_after_s", "worth_another"]
+__all__ = [
+    "LONGEST_WAIT_S",
+    "OUT_OF_CREDIT",
+    "backoff_s",
+    "idempotency_key",
+    "may_be_billed",
+    "retry_after_s",
+    "worth_another",
+]
 
 LONGEST_WAIT_S = 300.0
 """However long a provider asks to wait."""
@@ -32,6 +40,17 @@ def worth_another(answer: Answer) -> bool:
 def may_be_billed(answer: Answer) -> bool:
     """Return whether an attempt without an answer may have been billed: the request had left."""
     return answer.status in (Status.TIMEOUT, Status.CUT_OFF)
+
+
+def idempotency_key(key: str, status: Status | None, place: int | None) -> str:
+    """Return the key that all requests of a call carry, given its last answer's status and place in the journal.
+
+    Another one than the call's own only where a complete answer is asked for again: under the old key a provider would
+    repeat it.
+    """
+    if status is None or status in AGAIN or may_be_billed(Answer(status)):
+        return key
+    return f"{key}-{place:x}"
 
 
 def backoff_s(attempt: int) -> float:

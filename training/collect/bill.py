@@ -19,14 +19,12 @@ from training.calls.budget import most_usd
 from training.calls.journal import Journal
 from training.collect.plan import Plan
 
-__all__ = ["BATCH_SHARE", "COVERED", "OUTPUT_TOKENS", "Bill", "draw_up", "render_bill", "usd"]
+__all__ = ["BATCH_SHARE", "OUTPUT_TOKENS", "Bill", "draw_up", "render_bill", "usd"]
 
 OUTPUT_TOKENS = 256
 """Tokens of an answer of which nothing is known yet."""
 LEAST_ANSWERS = 20
 """Answers of a tier from which on their mean is used."""
-COVERED = 0.95
-"""Share of the budget that an expected bill may take up: it is an estimate."""
 BATCH_SHARE = 0.5
 """What the Batch API charges of the price."""
 
@@ -41,6 +39,8 @@ class Bill:
     ----------
     tiers, models : list of str
         Cheapest first.
+    kept : bool
+        Answered in the prompts' own files: no call.
     settled : bool
         Answered already, and not asked again.
     paid, expected, most : float64
@@ -57,6 +57,7 @@ class Bill:
 
     tiers: list[str]
     models: list[str]
+    kept: NDArray[np.bool_]
     settled: NDArray[np.bool_]
     paid: Floats
     expected: Floats
@@ -67,19 +68,23 @@ class Bill:
     other_usd: float
 
     def covered(self, sequence: NDArray[np.intp], usd: float) -> int:
-        """Return how many prompts of a sequence, from its start, are expected to cost no more than so much in all."""
+        """Return how many prompts of a sequence, from its start, a budget is expected to admit, one after the other."""
         costs = (self.paid + self.expected).sum(axis=1)[sequence]
-        return int(np.searchsorted(self.other_usd + np.cumsum(costs), usd, side="right"))
+        before = self.other_usd + np.cumsum(costs) - costs
+        most = self.most.sum(axis=1)[sequence]
+        admitted = (most == 0.0) | (before + most <= usd)
+        return len(sequence) if admitted.all() else int(np.argmin(admitted))
 
     def to_dict(self, taken: NDArray[np.intp]) -> dict[str, Any]:
         """Return the bill for some prompts, by tier and in all."""
         by_tier = {}
         for k, tier in enumerate(self.tiers):
-            left = taken[~self.settled[taken, k]]
+            called = taken[~self.kept[taken, k]]
+            left = called[~self.settled[called, k]]
             by_tier[tier] = {
                 "model": self.models[k],
-                "calls": len(taken),
-                "settled": len(taken) - len(left),
+                "calls": len(called),
+                "settled": len(called) - len(left),
                 "input_tokens": round(float(self.input_tokens[left, k].sum())),
                 "output_tokens": round(self.output_tokens[k] * len(left)),
                 "output_tokens_measured": self.measured[k],
@@ -95,11 +100,15 @@ def draw_up(plan: Plan, journal: Journal, *, retry: frozenset[Status], batch: bo
     """Return the bill of a whole plan, given what its journal holds already."""
     prompts, endpoints = plan.prompts, [*plan.endpoints.values()]
     shape = (len(prompts), len(endpoints))
-    settled, paid, most, given = np.zeros(shape, bool), np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    kept, settled = np.ones(shape, bool), np.zeros(shape, bool)
+    paid, most, given = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     answered: list[list[int]] = [[] for _ in endpoints]
+    place = {name: k for k, name in enumerate(plan.endpoints)}
     for i in range(len(prompts)):
         given[i] = prompts.view(i).n_chars / CHARS_PER_TOKEN
-        for k, call in enumerate(plan.unit(i).calls):
+        for call in plan.unit(i).calls:
+            k = place[call.endpoint]
+            kept[i, k] = False
             answer = journal.answer(call.key)
             if _has_length(answer):
                 answered[k].append(answer.output_tokens or 0)
@@ -119,13 +128,15 @@ def draw_up(plan: Plan, journal: Journal, *, retry: frozenset[Status], batch: bo
             for row in given.tolist()
         ]
     )
-    other = max(journal.spent_usd + journal.possibly_usd - float(paid.sum()), 0.0)
+    # Rounded as the journal's amounts are: what a sum of floats leaves is not money.
+    other = max(round(journal.spent_usd + journal.possibly_usd - float(paid.sum()), 12), 0.0)
     return Bill(
         [*plan.endpoints],
         plan.models,
+        kept,
         settled,
         paid,
-        np.where(settled, 0.0, np.minimum(expected, most * share)),
+        np.where(kept | settled, 0.0, np.minimum(expected, most * share)),
         most * share,
         given,
         lengths,
@@ -155,7 +166,7 @@ def render_bill(document: dict[str, Any]) -> str:
     rows = [
         (
             name, tier["model"], f"{tier['calls']:,}", f"{tier['settled']:,}", f"{tier['input_tokens']:,}",
-            f"{tier['output_tokens']:,}{'' if tier['output_tokens_measured'] else ' ?'}", usd(tier["paid_usd"]),
+            f"{tier['output_tokens']:,}{' ?' if _is_guessed(tier) else ''}", usd(tier["paid_usd"]),
             usd(tier["expected_usd"]), usd(tier["at_most_usd"]),
         )
         for name, tier in document["tiers"].items()
@@ -174,13 +185,17 @@ def render_bill(document: dict[str, Any]) -> str:
         )
         for row in (header, *rows)
     ]
-    guessed = not all(tier["output_tokens_measured"] for tier in document["tiers"].values())
+    guessed = any(_is_guessed(tier) for tier in document["tiers"].values())
     note = (
         [f"?: nothing is known yet of how long answers are; {OUTPUT_TOKENS} tokens each are assumed"]
         if guessed
         else []
     )
     return "\n".join(line.rstrip() for line in [*lines, *note])
+
+
+def _is_guessed(tier: dict[str, Any]) -> bool:
+    return tier["output_tokens"] > 0 and not tier["output_tokens_measured"]
 
 
 def usd(amount: float) -> str:

@@ -21,14 +21,14 @@ from typing import Any
 from eval.progress import Progress
 from eval.status import AGAIN, FINAL, Status
 from router.errors import ConfigError, RouterError
-from router.tiers import read_tiers
+from router.tiers import Ladder, read_tiers
 from training.calls.batch import run_batches
 from training.calls.endpoints import read_endpoints, read_keys
-from training.calls.engine import run_calls
+from training.calls.engine import UNSETTLED, run_calls
 from training.calls.journal import Journal
-from training.calls.outcome import CallsSummary, EndpointClosed, Interrupted
+from training.calls.outcome import EndpointClosed, Interrupted
 from training.collect.bill import Bill, draw_up, render_bill, usd
-from training.collect.choosing import Choice, choose, extend, keep, order_prompts
+from training.collect.choosing import Sample, draw_sample
 from training.collect.existing import read_existing
 from training.collect.history import find_reached, find_weights, write_history
 from training.collect.plan import Plan
@@ -38,10 +38,10 @@ from training.collect.sinks import require_format
 
 __all__ = ["add_arguments", "run"]
 
-EXIT_CODES = {None: 0, "budget": 4}
-"""By what ended a run; 1 where it was anything else."""
+SHORT = 4
+"""Exit code where the budget ends before the sample that was asked for."""
 _STOPPED = {
-    "budget": "stopped at the budget, in which {possibly} are set aside for what may have been billed without an answer; the same "
+    "budget": "asked {asked} until the budget was spent: {spent} of {budget}{possibly}, and the next one may cost {next}; the same "
     "command with a larger --budget-usd goes on",
     "in batch": "{calls.in_batch:,} calls are in batches that have not ended; go on with --batch, which waits for them",
     "no answers": "no call has an answer that can be graded: the dead letters beside the journal say why",
@@ -73,6 +73,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files.add_argument(
         "--base-url", metavar="U", help="address of every tier, such as http://127.0.0.1:8000/v1"
     )
+    files.add_argument(
+        "--keep-answers",
+        action="store_true",
+        help="what P has answers of is not asked again: its rows are kept, also of prompts that are not sampled",
+    )
     money = parser.add_argument_group("money")
     money.add_argument(
         "--dry-run", action="store_true", help="print the expected bill by tier; calls nothing, needs no keys"
@@ -98,7 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     sampling.add_argument(
         "--sampling", choices=METHODS, default="stratified",
-        help="how they are drawn where not all are asked: by task and length, the unlike first, or as they come (default: %(default)s)",
+        help="how they are drawn where not all are asked, which a budget decides, too: by task and length, the unlike first, or as they come (default: %(default)s)",
     )  # fmt: skip
     sampling.add_argument("--seed", type=_seed, default=0, metavar="N", help="of the sample (default: 0)")
     running = parser.add_argument_group("running")
@@ -106,8 +111,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--concurrency", type=_count, default=16, metavar="N", help="calls at a time (default: 16)"
     )
     running.add_argument(
-        "--unsettled", choices=("retry", "skip"), default="retry",
-        help="calls that a killed run had sent: send again under the same Idempotency-Key, or leave (default: %(default)s)",
+        "--unsettled", choices=UNSETTLED, default="retry",
+        help="calls that a killed run had sent: send again under the same Idempotency-Key, and count both against the budget "
+        "(retry) or one, because the provider bills a key once (idempotent), or leave (skip) (default: %(default)s)",
     )  # fmt: skip
     running.add_argument(
         "--retry",
@@ -143,36 +149,58 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         }
     if not options.dry_run:
         read_keys(endpoints)
-    prompts = read_prompts(options.prompts)
+    prompts = read_prompts(options.prompts, _kept_models(ladder) if options.keep_answers else {})
+    if options.keep_answers and not prompts.kept:
+        raise ConfigError(
+            f"--keep-answers: expected answers of the ladder's models ({', '.join(_kept_models(ladder))}) in the columns model and "
+            "response of --prompts, found none; correct the tiers file, or leave the flag out"
+        )
     _tell_prompts(prompts, progress)
     plan = Plan(prompts, endpoints)
     # For its checks alone: it is read again when it is written, and held in memory no longer than that.
     read_existing(options.out, plan, journal=folder.is_dir())
     with _open_journal(folder, dry_run=options.dry_run) as journal:
         bill = draw_up(plan, journal, retry=_retry(options), batch=options.batch)
-        choice = _choose(plan, bill, options, folder)
-        summary = _describe(plan, choice, bill, options)
-        _tell_bill(summary, choice, bill, options, progress)
+        sample = _draw(plan, options)
+        covered = _covered(plan, sample, bill, journal, options.budget_usd)
+        summary = _describe(plan, sample, covered, bill, options)
+        _tell_bill(summary, sample, covered, bill, options, progress)
         if options.dry_run:
             return {"dry_run": True, "history": str(options.out), **summary}
-        return _collect(plan, choice, journal, folder, options, progress)
+        return _collect(plan, sample, journal, folder, summary["calls"], options, progress)
 
 
 def _collect(
     plan: Plan,
-    choice: Choice,
+    sample: Sample,
     journal: Journal,
     folder: Path,
+    total: int,
     options: argparse.Namespace,
     progress: Progress,
 ) -> dict[str, Any]:
     """Make the calls, and write the history whatever ended them."""
-    choice, calls, ended = _call(plan, choice, journal, folder, options, progress)
+    ended: Interrupted | EndpointClosed | None = None
+    try:
+        calls = (run_batches if options.batch else run_calls)(
+            plan.units(sample.sequence.tolist()),
+            plan.endpoints,
+            journal,
+            budget_usd=options.budget_usd,
+            concurrency=options.concurrency,
+            progress=progress,
+            total=total,
+            unsettled=options.unsettled,
+            retry=_retry(options),
+            command=shlex.join(["python", "-m", "training", *sys.argv[1:]]),
+        )
+    except (Interrupted, EndpointClosed) as stop:
+        calls, ended = stop.summary, stop
     progress.step(f"writing {options.out}")
-    taken = find_reached(plan, choice, journal)
-    weights = find_weights(plan, choice, len(taken))
+    reached = find_reached(plan, sample, journal)
+    weights = find_weights(plan, sample, reached)
     existing = read_existing(options.out, plan, journal=True)
-    tally = write_history(options.out, folder, plan, taken, weights, existing, journal)
+    tally = write_history(options.out, folder, plan, reached, weights, existing, journal)
     progress.say(
         f"{tally.prompts:,} prompts, {tally.rows:,} rows, {tally.dead_letters:,} dead letters; {usd(journal.spent_usd)} spent"
     )
@@ -186,20 +214,31 @@ def _collect(
     if again:
         progress.say(f"{again:,} calls were not answered and cost nothing; the same command tries them again")
     stopped = calls.stopped or ("in batch" if calls.in_batch else None)
-    if (
-        stopped is None
-        and tally.rows > tally.kept_rows
-        and not any(tier.answered for tier in tally.tiers.values())
-    ):
+    graded = tally.kept_answers + sum(tier.answered for tier in tally.tiers.values())
+    if stopped in (None, "budget") and tally.rows > tally.kept_rows and not graded:
         stopped = "no answers"
     if stopped in _STOPPED:
-        progress.say(_STOPPED[stopped].format(calls=calls, possibly=usd(journal.possibly_usd)))
+        drawn = {"first": "the first ones"}.get(sample.method, f"a {sample.method} sample")
+        progress.say(
+            _STOPPED[stopped].format(
+                calls=calls,
+                asked=f"{len(reached):,} of {sample.size:,} prompts, {drawn},",
+                spent=usd(journal.spent_usd),
+                budget=usd(options.budget_usd or 0.0),
+                possibly=f", {usd(journal.possibly_usd)} set aside for what may have been billed without an answer"
+                if journal.possibly_usd
+                else "",
+                next=usd(calls.next_usd),
+            )
+        )
+    short = stopped == "budget" and options.sample is not None and len(reached) < sample.size
     return {
         "history": str(options.out) if tally.rows else None,
         "journal": str(folder),
         "prompts": tally.prompts,
         "rows": tally.rows,
         "kept_rows": tally.kept_rows,
+        "kept_answers": tally.kept_answers,
         "calls": {"made": calls.made, "by_status": calls.by_status, "seconds": round(calls.seconds, 3)},
         "resumed": calls.resumed,
         "resent": calls.resent,
@@ -211,99 +250,63 @@ def _collect(
         "possibly_usd": journal.possibly_usd,
         "budget_usd": options.budget_usd,
         "stopped": stopped,
-        "sampling": _describe_sample(choice, len(taken), len(plan.prompts), options.seed),
+        "sampling": _describe_sample(sample, len(reached), plan, options),
         "left_out": plan.prompts.left_out,
         "repeats": plan.prompts.repeats,
-        "exit_code": EXIT_CODES.get(stopped, RouterError.exit_code),
+        "exit_code": SHORT if short else 0 if stopped in (None, "budget") else RouterError.exit_code,
     }
 
 
-def _call(
-    plan: Plan,
-    choice: Choice,
-    journal: Journal,
-    folder: Path,
-    options: argparse.Namespace,
-    progress: Progress,
-) -> tuple[Choice, CallsSummary, Interrupted | EndpointClosed | None]:
-    """Make the calls, in rounds while the budget is found to cover more; return what ended them, if anything did."""
-    total, start = CallsSummary(), 0
-    while True:
-        keep(choice, folder)
-        try:
-            _add(total, _call_some(plan, choice.sequence[start:].tolist(), journal, options, progress))
-        except (Interrupted, EndpointClosed) as stop:
-            _add(total, stop.summary)
-            return choice, total, stop
-        more = None
-        if choice.by_budget and total.stopped is None and not total.in_batch:
-            bill = draw_up(plan, journal, retry=_retry(options), batch=options.batch)
-            more = extend(choice, bill, options.budget_usd)
-        if more is None:
-            return choice, total, None
-        progress.say(f"answers cost less than was thought: the budget covers {more.size:,} prompts")
-        start, choice = choice.size, more
-
-
-def _call_some(
-    plan: Plan, sequence: list[int], journal: Journal, options: argparse.Namespace, progress: Progress
-) -> CallsSummary:
-    return (run_batches if options.batch else run_calls)(
-        plan.units(sequence),
-        plan.endpoints,
-        journal,
-        budget_usd=options.budget_usd,
-        concurrency=options.concurrency,
-        progress=progress,
-        total=len(sequence) * len(plan.endpoints),
-        unsettled=options.unsettled,
-        retry=_retry(options),
-        command=shlex.join(["python", "-m", "training", *sys.argv[1:]]),
-    )
-
-
-def _add(total: CallsSummary, calls: CallsSummary) -> None:
-    """Add a round's counts to those of the rounds before."""
-    for name in ("made", "resumed", "resent", "unsettled", "in_batch", "seconds"):
-        setattr(total, name, getattr(total, name) + getattr(calls, name))
-    for status, n in calls.by_status.items():
-        total.by_status[status] = total.by_status.get(status, 0) + n
-    total.stopped = calls.stopped
-
-
-def _choose(plan: Plan, bill: Bill, options: argparse.Namespace, folder: Path) -> Choice:
+def _draw(plan: Plan, options: argparse.Namespace) -> Sample:
     sampled = options.sample is not None or options.budget_usd is not None
-    order = order_prompts(plan.prompts, options.sampling if sampled else "first", options.seed)
-    return choose(
-        order,
-        bill,
-        folder,
-        plan.digest,
-        method=options.sampling,
-        seed=options.seed,
-        sample=options.sample,
-        budget_usd=options.budget_usd,
-    )
+    return draw_sample(plan.prompts, options.sampling if sampled else "first", options.seed, options.sample)
 
 
-def _describe(plan: Plan, choice: Choice, bill: Bill, options: argparse.Namespace) -> dict[str, Any]:
+def _covered(plan: Plan, sample: Sample, bill: Bill, journal: Journal, budget_usd: float | None) -> int:
+    """Return how many prompts of the sample are expected to be asked.
+
+    Raises
+    ------
+    ConfigError
+        None, and none was.
+    """
+    if budget_usd is None:
+        return sample.size
+    covered = bill.covered(sample.sequence, budget_usd)
+    if covered < 1 and not len(find_reached(plan, sample, journal)):
+        spent = journal.spent_usd + journal.possibly_usd
+        raise ConfigError(
+            f"--budget-usd {budget_usd:g}: expected enough for one prompt on every tier, which may cost "
+            f"{usd(float(bill.most[sample.sequence[0]].sum()))}{f', beside {usd(spent)} that are spent' if spent else ''}; raise it, "
+            "or lower --max-output-tokens"
+        )
+    return covered
+
+
+def _describe(
+    plan: Plan, sample: Sample, covered: int, bill: Bill, options: argparse.Namespace
+) -> dict[str, Any]:
     return {
-        "prompts": choice.size,
-        **bill.to_dict(choice.sequence),
+        "prompts": covered,
+        **bill.to_dict(sample.sequence[:covered]),
+        "kept_answers": len(plan.prompts.kept),
         "spent_usd": bill.other_usd + float(bill.paid.sum()),
         "budget_usd": options.budget_usd,
         "batch": options.batch,
-        "sampling": _describe_sample(choice, choice.size, len(plan.prompts), options.seed),
-        "all_prompts": {k: v for k, v in bill.to_dict(choice.order.sequence).items() if k != "tiers"},
+        "sampling": _describe_sample(sample, covered, plan, options),
+        "all_prompts": {k: v for k, v in bill.to_dict(sample.order.sequence).items() if k != "tiers"},
         "left_out": plan.prompts.left_out,
         "repeats": plan.prompts.repeats,
     }
 
 
-def _describe_sample(choice: Choice, taken: int, of: int, seed: int) -> dict[str, Any] | None:
+def _describe_sample(
+    sample: Sample, taken: int, plan: Plan, options: argparse.Namespace
+) -> dict[str, Any] | None:
+    of = len(plan.prompts)
     if taken == of:
         return None
-    return {"method": choice.method, "seed": seed, "taken": taken, "of": of, "by_budget": choice.by_budget}
+    return {"method": sample.method, "seed": options.seed, "taken": taken, "wanted": sample.size, "of": of}
 
 
 def _tell_prompts(prompts: Prompts, progress: Progress) -> None:
@@ -314,16 +317,31 @@ def _tell_prompts(prompts: Prompts, progress: Progress) -> None:
             f"{prompts.repeats:,} of {len(prompts):,} prompts are exact repeats of others and cost as much; "
             "`python -m training import` groups or drops them"
         )
+    if prompts.kept:
+        progress.say(f"{len(prompts.kept):,} answers are kept and not asked again")
+    for sentence, n in prompts.said.items():
+        if n:
+            progress.say(f"{n:,} {sentence}")
 
 
 def _tell_bill(
-    summary: dict[str, Any], choice: Choice, bill: Bill, options: argparse.Namespace, progress: Progress
+    summary: dict[str, Any],
+    sample: Sample,
+    covered: int,
+    bill: Bill,
+    options: argparse.Namespace,
+    progress: Progress,
 ) -> None:
-    if choice.by_budget:
+    if bill.other_usd:
         progress.say(
-            f"all {len(choice.order.sequence):,} prompts are expected to cost "
-            f"{usd(bill.other_usd + summary['all_prompts']['paid_usd'] + summary['all_prompts']['expected_usd'])}, and the budget is "
-            f"{usd(options.budget_usd)}: {choice.size:,} of them are asked ({choice.method})"
+            f"the journal has calls for {usd(bill.other_usd)} beside these, of other prompts, tiers or parameters; a budget counts them, too"
+        )
+    if covered < sample.size:
+        wanted = bill.to_dict(sample.sequence)
+        progress.say(
+            f"{sample.size:,} prompts are expected to cost "
+            f"{usd(bill.other_usd + wanted['paid_usd'] + wanted['expected_usd'])}, and the budget is "
+            f"{usd(options.budget_usd)}: about {covered:,} of them are asked ({sample.method})"
         )
     progress.say(render_bill(summary))
 
@@ -346,6 +364,11 @@ def _open_journal(folder: Path, *, dry_run: bool) -> Iterator[Journal]:
     else:
         with Journal.open(folder, flag="--out") as journal:
             yield journal
+
+
+def _kept_models(ladder: Ladder) -> dict[str, str]:
+    """Return the tier of each model of a ladder."""
+    return {model: tier.name for tier in ladder.tiers for model in tier.models}
 
 
 def _retry(options: argparse.Namespace) -> frozenset[Status]:

@@ -69,6 +69,7 @@ def read_existing(path: Path, plan: Plan, *, journal: bool) -> Existing:
             )
     asked = {name: i for i, name in enumerate(plan.prompts.ids)}
     models = set(plan.models)
+    answers = {(i, answer["model"]) for (i, _), answer in plan.prompts.kept.items()}
     ids, found = table.cells("prompt_id"), table.cells("model")
     kept = []
     for row, place in enumerate(table.places):
@@ -79,7 +80,7 @@ def read_existing(path: Path, plan: Plan, *, journal: bool) -> Existing:
         i = asked.get(str(ids[row]))
         if i is None:
             kept.append(row)
-        elif found[row] in models:
+        elif found[row] in models or (i, found[row]) in answers:
             _require_ours(table, row, journal=journal)
         else:
             _require_same(table, row, plan, i)

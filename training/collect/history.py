@@ -6,6 +6,7 @@ which answers came, but `latency_ms`.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,11 +20,13 @@ from numpy.typing import NDArray
 
 from eval.status import GRADABLE, Status
 from training.calls.answer import Answer
+from training.calls.call import Call
 from training.calls.journal import Journal
-from training.collect.choosing import Choice
+from training.collect.choosing import Sample
 from training.collect.existing import Existing
 from training.collect.letters import LETTERS_FILE, Letter, describe_letter, open_letters
 from training.collect.plan import Plan
+from training.collect.sampling import First
 from training.collect.sinks import Block, type_of, write_blocks
 
 __all__ = ["Tally", "TierTally", "find_reached", "find_weights", "write_history"]
@@ -88,37 +91,43 @@ class TierTally:
 
 @dataclass(eq=False)
 class Tally:
-    """What a history came to."""
+    """What a history came to: `prompts` that were asked, and rows of any.
+
+    Of the rows, `kept_rows` were in the history before, and `kept_answers` in the prompts' own files.
+    """
 
     tiers: dict[str, TierTally]
     prompts: int = 0
     rows: int = 0
     kept_rows: int = 0
+    kept_answers: int = 0
     dead_letters: int = 0
 
 
-def find_reached(plan: Plan, choice: Choice, journal: Journal) -> Places:
+def find_reached(plan: Plan, sample: Sample, journal: Journal) -> Places:
     """Return the prompts that were asked, in the order of asking.
 
-    Of a sample that is its beginning, up to the first prompt that nobody asked: what an earlier run asked beyond, in another
-    order, is no part of it.
+    Of an order drawn by chance that is its beginning, up to the first prompt that nobody asked: what an earlier run asked
+    beyond, in another order, is no part of it.
     """
-    asked = np.fromiter((_is_reached(plan, int(i), journal) for i in choice.sequence), bool, choice.size)
-    reached: Places = choice.sequence[asked]
-    return reached if choice.method is None or asked.all() else choice.sequence[: int(np.argmin(asked))]
+    asked = np.fromiter((_is_reached(plan, int(i), journal) for i in sample.sequence), bool, sample.size)
+    if isinstance(sample.order, First) or asked.all():
+        reached: Places = sample.sequence[asked]
+        return reached
+    return sample.sequence[: int(np.argmin(asked))]
 
 
-def find_weights(plan: Plan, choice: Choice, taken: int) -> Floats | None:
-    """Return the weight of every prompt, float64 (n,), NaN where it was not asked; None where all were.
+def find_weights(plan: Plan, sample: Sample, reached: Places) -> Floats | None:
+    """Return the weight of every prompt, float64 (n,), NaN where it was not asked; None where there are none.
 
     Weights that the prompts came with are multiplied in.
     """
     given = plan.prompts.weights
-    drawn = choice.order.weights(taken) if taken < len(plan.prompts) else None
+    drawn = sample.order.weights(len(reached)) if len(reached) < len(plan.prompts) else None
     if given is None and drawn is None:
         return None
     weights = np.full(len(plan.prompts), np.nan)
-    weights[choice.sequence[:taken]] = 1.0 if drawn is None else drawn
+    weights[reached] = 1.0 if drawn is None else drawn
     return weights if given is None else weights * np.array(given)
 
 
@@ -126,7 +135,7 @@ def write_history(
     path: Path,
     folder: Path,
     plan: Plan,
-    taken: Places,
+    reached: Places,
     weights: Floats | None,
     existing: Existing,
     journal: Journal,
@@ -139,8 +148,8 @@ def write_history(
     ----------
     folder : Path
         The journal's, for the dead letters.
-    taken : intp (m,)
-        The prompts that were asked, in any order.
+    reached : intp (m,)
+        The prompts that were asked, in any order. Of others there are rows where answers of them are kept.
     weights : float64 (n,) or None
         By prompt.
 
@@ -159,19 +168,21 @@ def write_history(
     types |= _OUTCOME
     if weights is not None or "weight" in existing.columns:
         types["weight"] = pa.float64()
+    if any(row["propensity"] is not None for row in prompts.kept.values()):
+        types["propensity"] = pa.float64()
     for name in (*prompts.columns, *existing.columns):
         types.setdefault(name, type_of([*prompts.columns.get(name, ()), *existing.columns.get(name, ())]))
     with open_letters(folder / LETTERS_FILE) as letters:
-        rows = _Rows(plan, weights, journal, tally, letters)
-        if existing.rows or len(taken):  # no one can read a history without rows
-            write_blocks(
-                path, types, chain(_kept(existing, types, tally), rows.blocks(np.sort(taken), list(types)))
-            )
+        rows = _Rows(plan, frozenset(reached.tolist()), weights, journal, tally, letters)
+        written = sorted(rows.reached | {i for i, _ in prompts.kept})
+        if existing.rows or written:  # no one can read a history without rows
+            write_blocks(path, types, chain(_kept(existing, types, tally), rows.blocks(written, list(types))))
     return tally
 
 
 def _is_reached(plan: Plan, i: int, journal: Journal) -> bool:
-    return any(journal.status(call.key) or _is_unsettled(call.key, journal) for call in plan.unit(i).calls)
+    calls = plan.unit(i).calls  # none where all its answers are kept
+    return not calls or any(journal.status(call.key) or _is_unsettled(call.key, journal) for call in calls)
 
 
 def _is_unsettled(key: str, journal: Journal) -> bool:
@@ -196,35 +207,48 @@ class _Rows:
     """The rows of a plan, made a block at a time and counted as they are made."""
 
     plan: Plan
+    reached: frozenset[int]
     weights: Floats | None
     journal: Journal
     tally: Tally
     letters: Callable[[Letter], None]
 
-    def blocks(self, taken: Places, names: list[str]) -> Iterator[Block]:
-        for start in range(0, len(taken), _BLOCK):
-            rows = [row for i in taken[start : start + _BLOCK].tolist() for row in self._rows_of(i)]
+    def blocks(self, written: list[int], names: list[str]) -> Iterator[Block]:
+        for start in range(0, len(written), _BLOCK):
+            rows = [row for i in written[start : start + _BLOCK] for row in self._rows_of(i)]
             yield {name: [row.get(name) for row in rows] for name in names}
 
     def _rows_of(self, i: int) -> Iterator[dict[str, Any]]:
         prompts = self.plan.prompts
         of_prompt = {name: column[i] for name, column in prompts.columns.items()}
         of_prompt |= {"prompt_id": prompts.ids[i], "prompt": prompts.texts[i], "messages": prompts.chats[i]}
-        of_prompt["weight"] = 1.0 if self.weights is None else float(self.weights[i])
-        self.tally.prompts += 1
-        for call in self.plan.unit(i).calls:
-            answer = self.journal.answer(call.key)
-            if answer is None and _is_unsettled(call.key, self.journal):
-                answer = Answer(Status.UNSETTLED, attempts=0)
-            if answer is None:  # the run ended before it was asked, or its batch did not end
-                continue
-            tier = self.tally.tiers[call.endpoint]
-            tier.add(answer)
-            self.tally.rows += 1
-            if answer.status not in GRADABLE:
-                self.tally.dead_letters += 1
-                self.letters(describe_letter(prompts.ids[i], call.endpoint, tier.model, answer))
-            yield of_prompt | _outcome(tier.model, answer)
+        weight = 1.0 if self.weights is None else float(self.weights[i])
+        of_prompt["weight"] = None if math.isnan(weight) else weight
+        calls = {call.endpoint: call for call in self.plan.unit(i).calls} if i in self.reached else {}
+        self.tally.prompts += i in self.reached
+        for tier in self.plan.endpoints:
+            if kept := prompts.kept.get((i, tier)):
+                outcome: dict[str, Any] | None = kept
+                self.tally.kept_answers += 1
+            else:
+                outcome = self._outcome_of(prompts.ids[i], calls[tier]) if tier in calls else None
+            if outcome is not None:
+                self.tally.rows += 1
+                yield of_prompt | outcome
+
+    def _outcome_of(self, prompt_id: str, call: Call) -> dict[str, Any] | None:
+        """Return what a call came to, and count it; None where the run ended before, or its batch has not ended."""
+        answer = self.journal.answer(call.key)
+        if answer is None and _is_unsettled(call.key, self.journal):
+            answer = Answer(Status.UNSETTLED, attempts=0)
+        if answer is None:
+            return None
+        tier = self.tally.tiers[call.endpoint]
+        tier.add(answer)
+        if answer.status not in GRADABLE:
+            self.tally.dead_letters += 1
+            self.letters(describe_letter(prompt_id, call.endpoint, tier.model, answer))
+        return _outcome(tier.model, answer)
 
 
 def _outcome(model: str, answer: Answer) -> dict[str, Any]:

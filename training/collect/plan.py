@@ -1,8 +1,7 @@
-"""Which calls a collection is made of: every prompt on every tier. Pure."""
+"""Which calls a collection is made of: every prompt on every tier, less the answers that are there. Pure."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ __all__ = ["Plan"]
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Every prompt on every tier, the cheapest first.
+    """Every prompt on every tier, the cheapest first, but for what the prompts' files have answers of.
 
     Calls are made up anew each time they are asked for: a plan holds nothing that grows with the calls.
 
@@ -36,7 +35,7 @@ class Plan:
         return [endpoint.tier.model for endpoint in self.endpoints.values()]
 
     def unit(self, i: int) -> Unit:
-        """Return the calls of prompt i, one per tier."""
+        """Return the calls of prompt i, one per tier of which no answer is kept."""
         messages = self.prompts.messages(i)
         name = self.prompts.ids[i]
         return Unit(
@@ -48,17 +47,10 @@ class Plan:
                     f"prompt {name:.80}, tier {tier}",
                 )
                 for tier, each in self.endpoints.items()
+                if (i, tier) not in self.prompts.kept
             )
         )
 
     def units(self, sequence: Iterable[int]) -> Iterator[Unit]:
         """Yield the units of prompts in the order given."""
         return map(self.unit, sequence)
-
-    def digest(self) -> str:
-        """Return the sha256 of all calls, in their order, and of what they are priced at."""
-        digest = hashlib.sha256(repr([each.tier.prices for each in self.endpoints.values()]).encode())
-        for i in range(len(self.prompts)):
-            for call in self.unit(i).calls:
-                digest.update(bytes.fromhex(call.key))
-        return digest.hexdigest()

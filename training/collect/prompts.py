@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 from eval.table import Table, is_missing, read_table, shown
 from router.errors import ConfigError
 from router.prompt import PromptView, read_prompt
+from training.collect.kept import Kept, keep_answers
 
 __all__ = [
     "OUTCOME_COLUMNS",
@@ -66,6 +69,10 @@ class Prompts:
         Prompts that cannot be asked, counted by reason.
     repeats : int
         Prompts that are word for word an earlier one's.
+    kept : dict
+        Answers that the files hold, by prompt and tier.
+    said : Counter
+        What is to be told of them: how often, by sentence.
     """
 
     ids: list[str] = field(default_factory=list)
@@ -77,6 +84,8 @@ class Prompts:
     columns: dict[str, list[Any]] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
     repeats: int = 0
+    kept: Kept = field(default_factory=dict)
+    said: Counter[str] = field(default_factory=Counter)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -95,13 +104,15 @@ class Prompts:
         return read_prompt(self.messages(i) if self.chats[i] is not None or text is None else text)
 
 
-def read_prompts(paths: Sequence[Path]) -> Prompts:
+def read_prompts(paths: Sequence[Path], models: Mapping[str, str] = MappingProxyType({})) -> Prompts:
     """Read and check files of prompts; a history serves, too: its prompts are taken and its outcomes left.
 
     Parameters
     ----------
     paths : sequence of paths
         As `eval.table.read_table` reads them; each with `prompt_id`, and `prompt` or `messages`.
+    models : mapping of str to str
+        Of which models answers are kept: the tier of each.
 
     Raises
     ------
@@ -109,13 +120,16 @@ def read_prompts(paths: Sequence[Path]) -> Prompts:
         A file cannot be read, a row is wrong, or no prompt is left to ask; the message says where.
     """
     prompts = Prompts()
-    places: dict[str, tuple[str, str]] = {}
+    places: dict[str, _Place] = {}
     for path in paths:
         try:
             table = read_table(path, texts=_TEXTS, times=("timestamp",))
         except ConfigError as error:
             raise ConfigError(f"prompts {str(error).removeprefix('history ')}") from None
         _add(prompts, table, places)
+        if models:
+            ids = map(_read_id, table.places, table.cells("prompt_id"))
+            keep_answers(prompts.kept, prompts.said, table, [places[name].prompt for name in ids], models)
     if not prompts.ids:
         counts = ", ".join(f"{n:,} {reason}" for reason, n in prompts.left_out.items())
         raise _bad(str(paths[0]), "a prompt to ask", f"none ({counts})", "check what wrote the file")
@@ -126,8 +140,16 @@ def read_prompts(paths: Sequence[Path]) -> Prompts:
     return prompts
 
 
-def _add(prompts: Prompts, table: Table, places: dict[str, tuple[str, str]]) -> None:
-    """Add the prompts of one file; `places` has for each id where it stands first, and what is asked there."""
+class _Place(NamedTuple):
+    """Where an id stands first, what is asked there, and its position among the prompts if it is one."""
+
+    place: str
+    asked: str
+    prompt: int | None
+
+
+def _add(prompts: Prompts, table: Table, places: dict[str, _Place]) -> None:
+    """Add the prompts of one file; `places` has all ids so far."""
     for choice in (("prompt_id",), ("prompt", "messages")):
         if not any(name in table.columns for name in choice):
             found = f"the columns {table.names()}"
@@ -145,12 +167,12 @@ def _add(prompts: Prompts, table: Table, places: dict[str, tuple[str, str]]) -> 
         # A lone user message may come as text and as messages: the same prompt for a model, another for the history.
         asked = chat if chat is not None else text or ""
         if name in places:
-            if places[name][1] != asked:
-                found = f"another for {name:.80} than in {places[name][0]}"
+            if places[name].asked != asked:
+                found = f"another for {name:.80} than in {places[name].place}"
                 raise _bad(f"{place}, column prompt", "one prompt per prompt_id", found, "correct one")
             continue
-        places[name] = (place, asked)
         reason = _reason_to_leave_out(text, chat)
+        places[name] = _Place(place, asked, None if reason else len(prompts.ids))
         if reason:
             prompts.left_out[reason] = prompts.left_out.get(reason, 0) + 1
             continue

@@ -2,7 +2,8 @@
 
 Pure, given a seed. An order is drawn, not a set: a sample of any size is the order's beginning, a larger sample contains
 every smaller one, and a budget may end it anywhere. A prompt's weight is one over its chance to be among those asked;
-weighted sums over the sample estimate sums over all prompts.
+weighted sums over the sample estimate sums over all prompts. Where a budget ends it depends on what answers cost, which leaves
+a bias of the order of one prompt in those asked.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def require_format(path: Path) -> None:
 
 
 def write_blocks(path: Path, types: Mapping[str, pa.DataType], blocks: Iterable[Block]) -> None:
-    """Write rows, replacing the file once they are all there.
+    """Write rows, replacing the file once they are all there; where it is a link, the file that it points to.
 
     Parameters
     ----------
@@ -55,16 +55,17 @@ def write_blocks(path: Path, types: Mapping[str, pa.DataType], blocks: Iterable[
     RouterError
         The disk is full, or the file cannot be written; what was there before is still there.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    target = Path(os.path.realpath(path))
+    aside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
             with aside.open("wb") as file:
                 FORMATS[path.suffix.lower()](file, types, blocks)
                 file.flush()
                 os.fsync(file.fileno())
-            aside.replace(path)
-            _sync_folder(path.parent)
+            aside.replace(target)
+            _sync_folder(target.parent)
         finally:
             with suppress(OSError):
                 aside.unlink()
@@ -118,7 +119,8 @@ def _write_jsonl(file: BinaryIO, types: Mapping[str, pa.DataType], blocks: Itera
 
 def _write_csv(file: BinaryIO, types: Mapping[str, pa.DataType], blocks: Iterable[Block]) -> None:
     names = list(types)
-    rows = csv.writer(_Encoded(file), lineterminator="\n")
+    # RFC 4180's line ends; and the writer quotes a cell for what they hold alone, a lone carriage return among it.
+    rows = csv.writer(_Encoded(file), lineterminator="\r\n")
     rows.writerow(names)
     for block in blocks:
         for cells in zip(*(block[name] for name in names), strict=True):
