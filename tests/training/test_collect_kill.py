@@ -48,7 +48,7 @@ def kill_often(tmp_path: Path, n: int, kills: int, *flags: str, budget_share: fl
     expected, usd = whole(prompts, tmp_path / "whole.jsonl")
     budget: tuple[object, ...] = ()
     if budget_share is not None:
-        budget = ("--budget-usd", f"{usd * budget_share:.9f}", "--unsettled", "idempotent")
+        budget = ("--budget-usd", f"{usd * budget_share:.9f}")
         all_rows = len(expected)
         expected, usd = whole(prompts, tmp_path / "sampled.jsonl", *budget)
         assert 0 < len(expected) < all_rows

@@ -51,6 +51,13 @@ def summary_of(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return found
 
 
+def test_line_ends_of_every_kind_survive_a_csv(imported: Import, tmp_path: Path) -> None:
+    assert 0 == imported([record("a\rb", answer="c\r\nd\ne\r")], out="p.csv")
+    history = read_history(tmp_path / "p.csv")
+    assert ["a\rb"] == history.prompts["prompt"].tolist()
+    assert ["c\r\nd\ne\r"] == history.rows["response"].tolist()
+
+
 def test_repeats_are_dropped_by_prompt_and_model(imported: Import, tmp_path: Path) -> None:
     imported([record("a"), record("a", answer="no"), record("a", "n"), record("b"), record("a")])
     assert [("a", "m", "yes", 2), ("a", "n", "yes", 0), ("b", "m", "yes", 0)] == [

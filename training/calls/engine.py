@@ -38,7 +38,7 @@ __all__ = ["MOST_AT_ONCE", "UNSETTLED", "CallsSummary", "EndpointClosed", "Inter
 
 MOST_AT_ONCE = 1000
 """Connections that one client of the SDK opens."""
-UNSETTLED: tuple[str, ...] = ("retry", "idempotent", "skip")
+UNSETTLED: tuple[str, ...] = ("retry", "skip")
 """What may become of calls that a killed run had sent."""
 
 
@@ -76,10 +76,9 @@ def run_calls(
     total : int
         How many calls `units` hold, for the progress.
     unsettled : str
-        What becomes of calls that a killed run had sent. "retry": sent again with the same Idempotency-Key, and what was sent
-        before counts at its most for ever. "idempotent": the same, but what was sent before counts no more, which is right where
-        the provider bills a key once; then the budget admits what it would have admitted had nobody killed the run. "skip":
-        left alone.
+        What becomes of calls that a killed run had sent. "retry": sent again with the same Idempotency-Key, for providers that
+        bill a key once; then the budget admits what it would have admitted had nobody killed the run. "skip": left alone,
+        and counted at their most.
     retry : set of Status
         Answers to ask for again, beside those that always are.
     command : str
@@ -295,7 +294,7 @@ class _Run:
 
     def _held(self, call: Call) -> int:
         intent = self._journal.unsettled.get(call.key)
-        return picos(intent.most_usd) if intent is not None and self._unsettled == "idempotent" else 0
+        return picos(intent.most_usd) if intent is not None else 0
 
     # One call.
 

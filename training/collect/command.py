@@ -112,8 +112,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     running.add_argument(
         "--unsettled", choices=UNSETTLED, default="retry",
-        help="calls that a killed run had sent: send again under the same Idempotency-Key, and count both against the budget "
-        "(retry) or one, because the provider bills a key once (idempotent), or leave (skip) (default: %(default)s)",
+        help="calls that a killed run had sent: send again under the same Idempotency-Key, which providers that honour it bill "
+        "once (retry), or leave, counted at their most (skip) (default: %(default)s)",
     )  # fmt: skip
     running.add_argument(
         "--retry",
