@@ -27,7 +27,7 @@ from eval.table import Table, bad, is_missing, objects, read_table, shown
 from router.errors import ConfigError
 from router.prompt import read_prompt
 
-__all__ = ["COLUMNS", "History", "read_history", "window"]
+__all__ = ["COLUMNS", "History", "read_history", "read_messages", "window"]
 
 _TEXTS = ("prompt_id", "model", "group", "task", "feature")
 _AMOUNTS = ("input_tokens", "output_tokens", "cost_usd", "latency_ms")
@@ -219,13 +219,20 @@ def _prompts(table: Table) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
                 raise bad(where, "text", found, "fill prompt or messages, or drop the row")
             prompts.append(text)
         elif isinstance(chat, str):
-            prompts.append(seen[chat] if chat in seen else seen.setdefault(chat, _messages(place, chat)))
+            prompts.append(seen[chat] if chat in seen else seen.setdefault(chat, read_messages(place, chat)))
         else:
-            prompts.append(_messages(place, chat))
+            prompts.append(read_messages(place, chat))
     return objects(prompts), objects([_canonical(prompt) for prompt in prompts])
 
 
-def _messages(place: str, value: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+def read_messages(place: str, value: Any, what: str = "history") -> list[dict[str, Any]]:  # noqa: ANN401
+    """Return checked chat messages without their null fields, from JSON text or from a nested column. Pure.
+
+    Raises
+    ------
+    ConfigError
+        They are no list of chat messages.
+    """
     try:
         value = json.loads(value) if isinstance(value, str) else value
         read_prompt(value)  # what the router could not read at serving time is refused here
@@ -237,7 +244,7 @@ def _messages(place: str, value: Any) -> list[dict[str, Any]]:  # noqa: ANN401
     except TypeError as error:
         found = f"the wrong type ({error})"
     todo = 'write [{"role": "user", "content": "..."}]'
-    raise bad(f"{place}, column messages", "a JSON list of chat messages", found, todo)
+    raise bad(f"{place}, column messages", "a JSON list of chat messages", found, todo, what)
 
 
 def _bare(value: Any) -> Any:  # noqa: ANN401

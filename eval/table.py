@@ -86,9 +86,9 @@ def read_table(path: Path, *, texts: Collection[str] = (), times: Collection[str
     return table
 
 
-def bad(where: str | Path, expected: str, found: str, todo: str) -> ConfigError:
-    """Return the error that says where, what was expected and found, and what to do."""
-    return ConfigError(f"history {where}: expected {expected}, found {found}; {todo}")
+def bad(where: str | Path, expected: str, found: str, todo: str, what: str = "history") -> ConfigError:
+    """Return the error that says where, what was expected and found, and what to do; `what` is what the file holds."""
+    return ConfigError(f"{what} {where}: expected {expected}, found {found}; {todo}")
 
 
 def is_missing(value: object) -> bool:

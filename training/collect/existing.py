@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eval.history import read_messages
 from eval.table import Table, bad, is_missing, read_table, shown
 from router.errors import ConfigError
 from training.collect.plan import Plan
-from training.collect.prompts import as_they_came, integer_columns, read_chat
+from training.collect.prompts import as_they_came, integer_columns
 from training.collect.sinks import Block
 
 __all__ = ["Existing", "read_existing"]
@@ -121,7 +122,7 @@ def _require_same(table: Table, row: int, plan: Plan, i: int) -> None:
     chat = table.columns["messages"][row] if "messages" in table.columns else None
     text = table.columns["prompt"][row] if "prompt" in table.columns else None
     lone = is_missing(chat)
-    theirs = [{"role": "user", "content": text}] if lone else read_chat(table.places[row], chat)
+    theirs = [{"role": "user", "content": text}] if lone else read_messages(table.places[row], chat)
     if theirs != plan.prompts.messages(i):
         raise bad(
             f"{table.places[row]}, column prompt_id",

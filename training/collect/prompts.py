@@ -20,7 +20,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from eval.table import Table, is_missing, read_table, shown
+from eval.history import read_messages
+from eval.table import Table, bad, is_missing, read_table, shown
 from router.errors import ConfigError
 from router.prompt import PromptView, read_prompt
 from training.collect.kept import Kept, keep_answers
@@ -31,7 +32,6 @@ __all__ = [
     "Prompts",
     "as_they_came",
     "integer_columns",
-    "read_chat",
     "read_prompts",
 ]
 
@@ -162,7 +162,7 @@ def _add(prompts: Prompts, table: Table, places: dict[str, _Place]) -> None:
     for row, place in enumerate(table.places):
         name = _read_id(place, ids[row])
         text = _read_text(place, texts[row])
-        parsed = None if is_missing(chats[row]) else read_chat(place, chats[row])
+        parsed = None if is_missing(chats[row]) else read_messages(place, chats[row], "prompts")
         chat = None if parsed is None else json.dumps(parsed, ensure_ascii=False)
         # A lone user message may come as text and as messages: the same prompt for a model, another for the history.
         asked = chat if chat is not None else text or ""
@@ -220,36 +220,6 @@ def _read_text(place: str, cell: Any) -> str | None:  # noqa: ANN401
     return cell
 
 
-def read_chat(place: str, cell: Any) -> list[Message]:  # noqa: ANN401
-    """Return checked messages, from JSON text or from a nested column.
-
-    Null fields are left out: Parquet fills them in, and no provider was ever sent them.
-
-    Raises
-    ------
-    ConfigError
-        They are no list of chat messages.
-    """
-    try:
-        chat = _bare(json.loads(cell) if isinstance(cell, str) else cell)
-        read_prompt(chat)
-        if isinstance(chat, list) and chat and all(isinstance(each.get("role"), str) for each in chat):
-            return chat
-        found = "a message without a role as text" if isinstance(chat, list) and chat else "no messages"
-    except (ValueError, RecursionError):
-        found = "text that is not JSON"
-    except TypeError as error:
-        found = f"the wrong type ({error})"
-    todo = 'write [{"role": "user", "content": "..."}]'
-    raise _bad(f"{place}, column messages", "a JSON list of chat messages", found, todo)
-
-
-def _bare(value: Any) -> Any:  # noqa: ANN401
-    if isinstance(value, dict):
-        return {key: _bare(item) for key, item in value.items() if item is not None}
-    return [_bare(item) for item in value] if isinstance(value, list) else value
-
-
 def _reason_to_leave_out(text: str | None, chat: str | None) -> str | None:
     if chat is None and text is None:
         return BLANK
@@ -303,4 +273,4 @@ def as_they_came(column: NDArray[Any], *, whole: bool) -> list[Any]:
 
 
 def _bad(where: str, expected: str, found: str, todo: str) -> ConfigError:
-    return ConfigError(f"prompts {where}: expected {expected}, found {found}; {todo}")
+    return bad(where, expected, found, todo, "prompts")

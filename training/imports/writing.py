@@ -120,7 +120,8 @@ def _jsonl(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -
 def _csv(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> int:
     written = 0
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)  # \r\n: else a lone \r in a cell is not quoted, and nobody can read the file
+        # Lines end in \r\n: else a lone \r in a cell is not quoted, and nobody can read the file.
+        writer = csv.writer(file)
         writer.writerow(columns)
         for written, row in enumerate(rows, start=1):  # noqa: B007
             writer.writerow([row.get(name) for name in columns])
