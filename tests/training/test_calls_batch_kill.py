@@ -44,6 +44,7 @@ def attempt(killer: subprocess.Popen[str], server: Standin, folder: Path, step: 
     return json.loads(stream(killer.stdout).readline())
 
 
+@pytest.mark.pipeline
 def test_killed_at_any_step_it_ends_as_if_it_had_not_been(
     killer: subprocess.Popen[str], server: Standin, tmp_path: Path
 ) -> None:

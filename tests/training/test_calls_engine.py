@@ -292,6 +292,7 @@ def test_what_is_admitted_depends_on_costs_and_not_on_time(
     assert summary.spent_usd == pytest.approx(spent / 1e12)
 
 
+@pytest.mark.pipeline
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 999), calls=st.floats(4, 40), share=st.floats(0, 1))
 def test_killed_at_any_line_a_budget_admits_the_same_where_a_key_is_billed_once(

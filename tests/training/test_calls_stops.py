@@ -87,6 +87,7 @@ def _content(folder: Path, count: int) -> dict[str, Any]:
     }
 
 
+@pytest.mark.pipeline
 def test_killed_twenty_times_it_is_as_if_never_and_nothing_is_paid_twice(tmp_path: Path) -> None:
     count, kills = 150, 20
     chance = random.Random(8)  # noqa: S311

@@ -37,6 +37,7 @@ def test_batches_give_the_same_history_at_half_the_price(
     assert bill["usd"] == pytest.approx(ended.result["spent_usd"], rel=1e-9)
 
 
+@pytest.mark.pipeline
 def test_killed_while_a_batch_runs_it_is_taken_up_and_never_sent_beside(tmp_path: Path) -> None:
     prompts, out = make_prompts(tmp_path / "prompts.jsonl", 10), tmp_path / "history.jsonl"
     with standin() as server:

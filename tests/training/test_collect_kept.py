@@ -188,6 +188,7 @@ def test_a_wrong_answer_is_told_before_anything_is_called(
     assert "vault" not in ended.err
 
 
+@pytest.mark.pipeline
 def test_killed_and_started_again_it_is_the_same(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     log.write_text("".join(json.dumps(row) + "\n" for row in censored_log(60)), encoding="utf-8")

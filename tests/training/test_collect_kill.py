@@ -82,6 +82,7 @@ def test_killed_five_times(tmp_path: Path) -> None:
     assert 0 <= kill_often(tmp_path, 60, 5)
 
 
+@pytest.mark.pipeline
 def test_killed_five_times_within_a_budget(tmp_path: Path) -> None:
     assert 0 <= kill_often(tmp_path, 120, 5, budget_share=0.5)
 

@@ -191,6 +191,7 @@ def test_the_budget_ends_it_and_more_goes_on(good: Standin, tmp_path: Path) -> N
     assert (180, 0) == (good.bill()["calls"], good.bill()["billed_twice"])
 
 
+@pytest.mark.pipeline
 @pytest.mark.parametrize("pairwise", [False, True])
 def test_killed_and_run_again_it_comes_to_the_same_and_nothing_is_paid_twice(
     pairwise: bool, tmp_path: Path
