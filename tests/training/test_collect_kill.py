@@ -78,6 +78,7 @@ def kill_often(tmp_path: Path, n: int, kills: int, *flags: str, budget_share: fl
     return int(bill["given_again"])
 
 
+@pytest.mark.pipeline
 def test_killed_five_times(tmp_path: Path) -> None:
     assert 0 <= kill_often(tmp_path, 60, 5)
 
@@ -130,6 +131,7 @@ def test_killed_within_a_budget_it_never_pays_more(tmp_path: Path) -> None:
     assert (len(expected), 0) == (bill["calls"], bill["billed_twice"])
 
 
+@pytest.mark.pipeline
 def test_calls_in_flight_are_sent_again_or_left(tmp_path: Path) -> None:
     prompts = make_prompts(tmp_path / "prompts.jsonl", 20)
     out = tmp_path / "history.jsonl"
